@@ -1,0 +1,83 @@
+# As root on Debian 12, with git, make, Python 3.11 and Go 1.26: `make demo`, `make test`.
+PYTHON ?= python3
+INVENTORY ?= inventory/lab.py
+BIN := .venv/bin
+STATE := .state/$(basename $(notdir $(INVENTORY)))
+
+export PYTHONUNBUFFERED := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+# What a failed step names as the command to go on.
+demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS)
+
+.PHONY: help setup setup-tests venv demo test lint unit lab-test verify kubeconfig status dashboard-token trust bench lab-up lab-down clean
+
+help:
+	@echo 'make demo         a cluster on this machine, from bare hosts, verified'
+	@echo 'make test         lint, unit tests, lab tests'
+	@echo 'make lint unit    only those'
+	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'
+	@echo 'make verify       look at a cluster from outside; INVENTORY=inventory/lab.py'
+	@echo 'make kubeconfig   the path of its kubeconfig; INVENTORY=inventory/lab.py'
+	@echo 'make status       what is where on it, and how it does; INVENTORY=inventory/lab.py'
+	@echo 'make dashboard-token   a token for its dashboard, valid for an hour; INVENTORY=inventory/lab.py'
+	@echo 'make trust        how to trust the CA of its sites; INVENTORY=inventory/lab.py'
+	@echo 'make bench        how fast it is, against doing it by hand'
+	@echo 'make lab-up       only the hosts and their mirror'
+	@echo 'make lab-down     remove them'
+	@echo 'make clean        remove them, and what was made in this folder'
+
+setup:
+	@$(PYTHON) -m lab.setup
+
+setup-tests:
+	@$(PYTHON) -m lab.setup tests
+
+venv:
+	@$(PYTHON) -m lab.setup venv
+
+demo: setup
+	@$(BIN)/python -m lab.demo
+
+test: lint unit lab-test
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest tests/unit
+
+lab-test: setup-tests lint unit
+	$(BIN)/python -m lab build
+	$(BIN)/python -m pytest tests/lab/test_lab_hosts.py
+	$(BIN)/python -m pytest tests/lab --ignore tests/lab/test_lab_hosts.py
+
+verify: venv
+	$(BIN)/python -m pytest tests/verify --inventory $(INVENTORY)
+
+kubeconfig:
+	@test -f $(STATE)/kubeconfig || { echo 'No kubeconfig yet: pyinfra $(INVENTORY) deploy.py makes it' >&2; exit 1; }
+	@echo $(CURDIR)/$(STATE)/kubeconfig
+
+status: venv
+	@$(BIN)/python -m kubestage status $(INVENTORY)
+
+dashboard-token: venv
+	@$(BIN)/python -m kubestage dashboard-token $(INVENTORY)
+
+trust: venv
+	@$(BIN)/python -m kubestage trust $(INVENTORY)
+
+bench: setup
+	$(BIN)/python -m bench
+
+lab-up: setup
+	@$(BIN)/python -m lab up
+
+lab-down: setup
+	@$(BIN)/python -m lab down
+
+clean: lab-down
+	rm -rf .venv .state .mypy_cache .ruff_cache .pytest_cache

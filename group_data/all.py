@@ -1,0 +1,116 @@
+"""Every setting, its default, its unit. A file of the inventory's own name beside this one holds only what differs."""
+
+# --- Versions: written here and nowhere else -------------------------------------------------------------------------
+kubernetes_version = "1.36.3"  # of kubeadm, kubelet, kubectl and the control plane; a worker may be 3 minors older
+kubernetes_package_revision = "1.1"  # Debian revision of the kubernetes packages: 1.36.3-1.1
+docker_version = "29.9.3"  # of docker-ce and docker-ce-cli
+containerd_version = "2.4.2"  # of containerd.io; kubelet 1.36 needs containerd 2
+
+# --- Images: upstream's own names, whatever mirror serves them -------------------------------------------------------
+pause_image = "registry.k8s.io/pause:3.10.2"
+flannel_image = "ghcr.io/flannel-io/flannel:v0.28.4"
+flannel_cni_plugin_image = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel1"
+busybox_image = "docker.io/library/busybox:1.35.0"  # runs the checks of `make verify`, and makes volumes' folders
+contour_image = "ghcr.io/projectcontour/contour:v1.33.8"
+envoy_image = "docker.io/envoyproxy/envoy:distroless-v1.38.3"
+registry_image = "docker.io/library/registry:3.1.2"
+metrics_server_image = "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
+local_path_provisioner_image = "docker.io/rancher/local-path-provisioner:v0.0.30"
+headlamp_image = "ghcr.io/headlamp-k8s/headlamp:v0.45.0"
+kube_web_view_image = "docker.io/hjacobs/kube-web-view:21.2.0"
+
+# --- Where packages, images and files come from ----------------------------------------------------------------------
+mirror = "upstream"  # a name in mirrors
+mirrors = {
+    # kubernetes_apt, docker_apt: apt repositories; "{minor}" in them becomes e.g. v1.36, "{os}" debian or ubuntu.
+    # registries: where containerd asks for a registry's images, in order, before the registry itself.
+    # registry_fallback: ask the registry itself when all of its mirrors fail.
+    # files: put before the address (without its scheme) of a single file; empty: ask that address itself.
+    "upstream": {
+        "kubernetes_apt": "https://pkgs.k8s.io/core:/stable:/{minor}/deb",
+        "kubernetes_key": "https://pkgs.k8s.io/core:/stable:/{minor}/deb/Release.key",
+        "docker_apt": "https://download.docker.com/linux/{os}",
+        "docker_key": "https://download.docker.com/linux/{os}/gpg",
+        "files": "",
+        "registries": {},
+        "registry_fallback": True,
+    },
+    "aliyun": {
+        "kubernetes_apt": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb",
+        "kubernetes_key": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb/Release.key",
+        "docker_apt": "https://mirrors.aliyun.com/docker-ce/linux/{os}",
+        "docker_key": "https://mirrors.aliyun.com/docker-ce/linux/{os}/gpg",
+        "files": "https://files.m.daocloud.io",
+        "registries": {
+            "registry.k8s.io": ["https://k8s.m.daocloud.io"],
+            "docker.io": ["https://docker.m.daocloud.io"],
+            "ghcr.io": ["https://ghcr.m.daocloud.io"],
+            "quay.io": ["https://quay.m.daocloud.io"],
+        },
+        "registry_fallback": True,
+    },
+}
+
+# --- Cluster ---------------------------------------------------------------------------------------------------------
+cluster_name = "kubestage"
+cluster_domain = "cluster.local"  # the DNS domain of Services, inside the cluster only
+pod_cidr = "10.244.0.0/16"
+service_cidr = "10.96.0.0/12"
+api_port = 6443
+api_extra_sans = []  # more names or addresses in the API server's certificate; public_address is always in
+schedule_on_control_plane = False  # lift the control plane's taint; needed where there is no worker
+
+# --- NodePorts -------------------------------------------------------------------------------------------------------
+node_port_range = "80-32767"
+node_port_reserved = []  # ports or "from-to" ranges never given to a Service, beside those found in use
+
+# --- Runtime and Kubernetes components -------------------------------------------------------------------------------
+cgroup_driver = "systemd"  # "systemd" or "cgroupfs": for containerd, Docker and the kubelet alike
+containerd_config = {}  # merged into /etc/containerd/config.toml
+docker_config = {}  # merged into /etc/docker/daemon.json
+docker_log_max_size = "20m"  # a container's log file, before it is rotated
+docker_log_max_files = 3
+kubelet_config = {}  # put over kubeadm's KubeletConfiguration (kubelet.config.k8s.io/v1beta1)
+kube_proxy_config = {}  # merged into KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1)
+apiserver_extra_args = {}  # flag -> value, without the leading dashes
+kubeadm_ignore_preflight = []  # names of kubeadm's own checks to skip; "all" is refused
+
+# --- Platform --------------------------------------------------------------------------------------------------------
+stacks = ["ingress", "dashboard", "registry", "storage", "metrics"]  # a run removes those that are not listed
+domain = "kubestage.test"  # the platform's sites are https://NAME.<domain>
+
+ca_certificate = ""  # of your own CA: a PEM file on your machine; empty: a CA is made once, on the control plane
+ca_key = ""  # its key: a PEM file on your machine
+wildcard_certificate = ""  # for *.<domain>, with its chain: a PEM file on your machine; empty: the CA issues one
+wildcard_key = ""  # its key: a PEM file on your machine
+
+http_port = 80  # the NodePort of the sites; 0: HTTPS alone
+https_port = 443
+http_redirect = True  # send requests to the platform's own sites from HTTP to HTTPS; needs http_port 80, https_port 443
+ingress_replicas = 2  # of Contour, which tells the Envoys (one a node) what to serve, and of the default backend
+ingress_traffic_policy = "Local"  # "Local": sites see clients' addresses; "Cluster": any node serves for any other
+contour_crds_url = "https://raw.githubusercontent.com/projectcontour/contour/v1.33.8/examples/contour/01-crds.yaml"
+contour_crds_sha256 = "c02ed88146211c84edcafb718191f403ab35d8a9c6593bdc244338d20e8461b2"
+
+dashboard_flavour = "headlamp"  # or "kube-web-view"
+dashboard_admin = False  # True: whoever is let in may change everything, by headlamp
+
+registry_users = {}  # name -> password; empty: one user "kubestage" with a password that is made once
+registry_size = "20Gi"  # of its volume
+registry_cleanup = "30 3 * * 0"  # when unused layers are deleted: cron's five fields, in UTC
+registry_pull_namespaces = ["default"]  # where the Secret registry-pull is kept, for pods' imagePullSecrets
+
+storage_class = ""  # of your own, for the platform's volumes; empty: that of the stack "storage"
+storage_path = "/var/lib/kubestage/volumes"  # where the stack "storage" keeps volumes on each node
+
+# --- Hosts -----------------------------------------------------------------------------------------------------------
+# Set these for single hosts in the inventory.
+private_address = ""  # the address other nodes use; empty: that of the interface with the default route
+public_address = ""  # the address people use, in certificates and in your kubeconfig; empty: private_address
+node_labels = {}  # label -> value
+node_taints = []  # "key=value:Effect" or "key:Effect"
+sysctls = {}  # more kernel settings, name -> value
+require_cpus = 2  # what preflight asks of a host, at least
+require_memory_mib = 1700
+require_disk_mib = 10240  # free, on the file system of /var/lib
+max_clock_skew_s = 5  # between any two hosts, seconds

@@ -1,0 +1,166 @@
+"""The platform's certificates: its CA, the wildcard certificate of its sites, and whether they still serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from kubestage import pem
+from kubestage.kubernetes import OURS
+
+PKI = f"{OURS}/pki"
+CA_CERTIFICATE, CA_KEY = f"{PKI}/ca.crt", f"{PKI}/ca.key"
+WILDCARD_CERTIFICATE, WILDCARD_KEY = f"{PKI}/wildcard.crt", f"{PKI}/wildcard.key"  # the certificate with its chain
+
+CA_LIFE = timedelta(days=3650)
+LEAF_LIFE = timedelta(days=397)  # browsers refuse a site's certificate that lives longer
+RENEW_BEFORE = timedelta(days=30)
+_LEEWAY = timedelta(hours=1)  # how far behind a client's clock may be
+
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+@dataclass(frozen=True)
+class Pair:
+    """PEM: a certificate with its chain behind it, and its key (never shown; empty where there is none)."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+def given(certificate: str, key: str) -> Pair | None:
+    """The user's own files at these paths on this machine; None where the first is empty. Rules have judged them."""
+    if not certificate:
+        return None
+    return Pair(
+        pem.normalised(Path(certificate).expanduser().read_text()), Path(key).expanduser().read_text() if key else ""
+    )
+
+
+def new_ca(name: str, now: datetime) -> Pair:
+    """A CA called `name`. It signs sites' certificates, and no other CA's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _subject(name)
+    builder = (
+        _builder(subject, subject, key, now, now + CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+    )
+    return Pair(_pem(builder.sign(key, SHA256())), _key_pem(key))
+
+
+def issued(
+    ca: Pair,
+    names: Sequence[str],
+    now: datetime,
+    *,
+    use: x509.ObjectIdentifier = SERVER,
+    life: timedelta = LEAF_LIFE,
+) -> Pair:
+    """A certificate for the DNS `names`, with the CA's own behind it. It ends with its CA at the latest."""
+    authority, authority_key = pem.first(ca.certificate), pem.private_key(ca.key)
+    key = ec.generate_private_key(ec.SECP256R1())
+    end = min(now - _LEEWAY + life, authority.not_valid_after_utc)
+    builder = (
+        _builder(_subject(names[-1]), authority.subject, key, now, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(_authority_key_identifier(authority), critical=False)
+    )
+    return Pair(_pem(builder.sign(authority_key, SHA256())) + ca.certificate, _key_pem(key))
+
+
+def wildcard_names(domain: str) -> list[str]:
+    """What the sites' certificate is for: the domain, and all names right below it."""
+    return [domain, f"*.{domain}"]
+
+
+def is_good_ca(certificate: str, now: datetime) -> bool:
+    """Whether it is a CA's certificate, and need not be made anew."""
+    try:
+        found = pem.first(certificate)
+    except ValueError:
+        return False
+    return pem.is_ca(found) and found.not_valid_before_utc <= now < found.not_valid_after_utc - RENEW_BEFORE
+
+
+def is_good(certificate: str, ca: str, names: Sequence[str], now: datetime) -> bool:
+    """Whether it is for `names`, of the `ca`, and need not be issued anew.
+
+    In its CA's own last days a new one would end as early: it is left.
+    """
+    try:
+        found, authority = pem.first(certificate), pem.first(ca)
+    except ValueError:
+        return False
+    return (
+        set(names) <= set(pem.dns_names(found))
+        and pem.is_issued_by(found, authority)
+        and found.not_valid_before_utc <= now
+        and found.not_valid_after_utc >= min(now + RENEW_BEFORE, authority.not_valid_after_utc)
+    )
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "kubestage"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name[:64]),  # RFC 5280 allows no more
+        ]
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _LEEWAY)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """By the identifier that the CA's certificate has, whatever way it was made up."""
+    try:
+        known = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known.value)
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -1,0 +1,245 @@
+"""What kubeadm left on a host, and what the API server says. No fact here fails where there is no cluster yet."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from cryptography import x509
+from pyinfra.api import FactBase
+
+from kubestage import pem
+from kubestage.kubernetes import (
+    ADMIN_CONF,
+    APISERVER_CERTIFICATE,
+    APISERVER_MANIFEST,
+    FIELD_MANAGER,
+    INITIALIZED,
+    KUBECTL,
+    KUBELET_CONF,
+)
+
+
+@dataclass(frozen=True)
+class KubeadmState:
+    """How far kubeadm has come on a host.
+
+    `running`: the unit of ours in which `kubeadm init` or `kubeadm join` is at work now, else "".
+    `debris`: what a kubeadm that did not end well leaves: a CA, manifests or a bootstrap kubeconfig.
+    """
+
+    admin_conf: bool = False
+    initialized: bool = False
+    kubelet_conf: bool = False
+    debris: bool = False
+    running: str = ""
+
+
+class Kubeadm(FactBase[KubeadmState]):
+    """The host's KubeadmState."""
+
+    @staticmethod
+    def default() -> KubeadmState:
+        return KubeadmState()
+
+    def command(self) -> str:
+        return (
+            f"test -f {ADMIN_CONF} && echo admin_conf; test -f {INITIALIZED} && echo initialized; "
+            f"test -f {KUBELET_CONF} && echo kubelet_conf; "
+            "for f in pki/ca.crt bootstrap-kubelet.conf manifests/kube-apiserver.yaml; do "
+            "if test -e /etc/kubernetes/$f; then echo debris; break; fi; done; "
+            "for unit in kubestage-init kubestage-join; do "
+            "if systemctl --quiet is-active $unit; then echo running $unit; fi; done; true"
+        )
+
+    def process(self, output: Iterable[str]) -> KubeadmState:
+        said = dict((line.partition(" ")[0], line.partition(" ")[2]) for line in output)
+        return KubeadmState(
+            admin_conf="admin_conf" in said,
+            initialized="initialized" in said,
+            kubelet_conf="kubelet_conf" in said,
+            debris="debris" in said,
+            running=said.get("running", ""),
+        )
+
+
+@dataclass(frozen=True)
+class ApiserverFlags:
+    """The API server's flags (name without dashes -> value): in its static pod's manifest, and as it runs now.
+
+    `extra`: those that kubeadm was given beside its own, as it keeps them in the cluster.
+    """
+
+    manifest: dict[str, str] = field(default_factory=dict)
+    process: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+class Apiserver(FactBase[ApiserverFlags]):
+    """The control plane host's ApiserverFlags; `process` is empty while none runs, `extra` while none answers."""
+
+    @staticmethod
+    def default() -> ApiserverFlags:
+        return ApiserverFlags()
+
+    def command(self) -> str:
+        return (
+            f"cat {APISERVER_MANIFEST} 2>/dev/null; echo '--- # process'; "
+            "for pid in $(pidof kube-apiserver); do tr '\\0' '\\n' < /proc/$pid/cmdline; break; done; "
+            f"echo '--- # kubeadm'; test -f {ADMIN_CONF} && {KUBECTL} -n kube-system get configmap kubeadm-config "
+            "--request-timeout 10s -o jsonpath='{.data.ClusterConfiguration}' 2>/dev/null || true"
+        )
+
+    def process(self, output: Iterable[str]) -> ApiserverFlags:
+        manifest, _, rest = "\n".join(output).partition("--- # process")
+        process, _, configuration = rest.partition("--- # kubeadm")
+        pod = yaml.safe_load(manifest)
+        command = pod["spec"]["containers"][0]["command"] if pod else []
+        given = (yaml.safe_load(configuration) or {}).get("apiServer", {}).get("extraArgs") or ()
+        return ApiserverFlags(
+            _flags(command), _flags(process.split("\n")), {flag["name"]: flag["value"] for flag in given}
+        )
+
+
+def _flags(words: Iterable[str]) -> dict[str, str]:
+    pairs = (word[2:].partition("=") for word in words if word.startswith("--"))
+    return {name: value for name, _, value in pairs}
+
+
+class ApiserverNames(FactBase[frozenset[str]]):
+    """The names and addresses in the API server's certificate; empty where there is none."""
+
+    @staticmethod
+    def default() -> frozenset[str]:
+        return frozenset()
+
+    def command(self) -> str:
+        return f"cat {APISERVER_CERTIFICATE} 2>/dev/null || true"
+
+    def process(self, output: Iterable[str]) -> frozenset[str]:
+        certificate = pem.first("\n".join(output))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return frozenset(str(name.value) for name in names)
+
+
+class Nodes(FactBase[dict[str, dict[str, Any]]]):
+    """On the control plane: name -> Node object, as the API gives it; empty while the API does not answer."""
+
+    @staticmethod
+    def default() -> dict[str, dict[str, Any]]:
+        return {}
+
+    def command(self) -> str:
+        return f"test -f {ADMIN_CONF} && {KUBECTL} get nodes --request-timeout 10s -o json 2>/dev/null || true"
+
+    def process(self, output: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {node["metadata"]["name"]: node for node in json.loads("\n".join(output))["items"]}
+
+
+class ManifestsApplied(FactBase[bool]):
+    """Whether the cluster is as the manifests say that `parts` print, by a server-side dry run. On the control plane.
+
+    `parts`: shell commands. False where they differ, and where nobody can tell: a command that fails, no API.
+    """
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, parts: Sequence[str]) -> str:
+        diff = f"{KUBECTL} diff --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f -"
+        # kubectl diff exits 0 for no difference, 1 for some, more for an error.
+        return (
+            f"{{ {{ {' && echo --- && '.join(parts)}; }} || echo 'no manifest'; }} 2>/dev/null "
+            f"| {diff} >/dev/null 2>&1 && echo same || true"
+        )
+
+    def process(self, output: Iterable[str]) -> bool:
+        return list(output) == ["same"]
+
+
+# How many are wanted, are there, are of the current version, are ready. Those that are there count too: else the old
+# version's replica, still ready, would pass for the new one's.
+_READY_PATHS = (
+    "{.kind} {.metadata.namespace} {.metadata.name} {.metadata.generation} {.status.observedGeneration} "
+    "{.spec.replicas}{.status.desiredNumberScheduled} {.status.replicas}{.status.currentNumberScheduled} "
+    "{.status.updatedReplicas}{.status.updatedNumberScheduled} {.status.readyReplicas}{.status.numberReady}"
+)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or DaemonSet that has to be ready before a stack serves."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Deployments and DaemonSets that run their current version with every replica ready; APIServices that answer.
+
+    A DaemonSet's replicas on nodes that are not Ready don't count: nothing that a run does could make them ready.
+    """
+
+    workloads: frozenset[Workload] = frozenset()
+    apis: frozenset[str] = frozenset()
+
+
+class WorkloadsReady(FactBase[Ready]):
+    """What is Ready in the cluster. On the control plane."""
+
+    @staticmethod
+    def default() -> Ready:
+        return Ready()
+
+    def command(self) -> str:
+        template = shlex.quote(
+            '{range .items[?(@.kind=="Deployment")]}' + _READY_PATHS + '{"\\n"}{end}'
+            '{range .items[?(@.kind=="DaemonSet")]}' + _READY_PATHS + '{"\\n"}{end}'
+            '{range .items[?(@.kind=="Node")]}Node {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+            '{range .items[?(@.kind=="APIService")]}APIService {.metadata.name} '
+            '{.status.conditions[?(@.type=="Available")].status}{"\\n"}{end}'
+        )
+        return (
+            f"test -f {ADMIN_CONF} && {KUBECTL} get deployments,daemonsets,apiservices,nodes -A "
+            f"--request-timeout 10s -o jsonpath={template} 2>/dev/null || true"
+        )
+
+    def process(self, output: Iterable[str]) -> Ready:
+        workloads, apis = set(), set()
+        lines = [line.split(" ") for line in output]
+        down = sum(kind == "Node" and words != ["True"] for kind, *words in lines)
+        for kind, *words in lines:
+            if kind == "Node":
+                continue
+            if kind == "APIService":
+                name, available = words
+                if available == "True":
+                    apis.add(name)
+                continue
+            namespace, name, generation, observed, *replicas = words
+            wanted, *found = (int(number or 0) for number in replicas)
+            missing = down if kind == "DaemonSet" else 0
+            if generation == observed and wanted and all(wanted - missing <= number <= wanted for number in found):
+                workloads.add(Workload(namespace, kind, name))
+        return Ready(frozenset(workloads), frozenset(apis))
+
+
+class ImagesPresent(FactBase[list[str]]):
+    """Names of the images that containerd has for Kubernetes."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self) -> str:
+        return "ctr --namespace k8s.io images list --quiet 2>/dev/null || true"
+
+    def process(self, output: Iterable[str]) -> list[str]:
+        return list(output)

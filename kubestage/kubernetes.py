@@ -1,0 +1,22 @@
+"""Where kubeadm and kubestage keep things on a host. The paths are kubeadm's own (v1.36) unless said otherwise."""
+
+from __future__ import annotations
+
+ADMIN_CONF = "/etc/kubernetes/admin.conf"
+KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+APISERVER_CERTIFICATE = "/etc/kubernetes/pki/apiserver.crt"
+APISERVER_KEY = "/etc/kubernetes/pki/apiserver.key"
+CONTROLLER_MANAGER_MANIFEST = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
+APISERVER_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+CRI_SOCKET = "unix:///run/containerd/containerd.sock"
+
+OURS = "/etc/kubernetes/kubestage"  # kubestage's own folder
+INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended well: admin.conf alone says nothing
+INIT_UNIT, JOIN_UNIT = "kubestage-init", "kubestage-join"  # transient systemd units in which kubeadm is at work
+KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
+JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
+MANIFESTS = f"{OURS}/manifests"
+
+FIELD_MANAGER = "kubestage"  # as which manifests are applied server-side
+KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"
+APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER}"

@@ -1,0 +1,27 @@
+"""The last words of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import StringCommand
+from pyinfra.api.operation import operation
+
+from kubestage.overview import Place, overview, text
+from kubestage.settings import Settings
+
+
+@operation()
+def shown(settings: Settings, place: Place, ca: Path) -> Generator[StringCommand, None, None]:
+    """Print what is where, from the host whose operation this is; `ca`: this machine's copy of the CA, if there is one.
+
+    Never a change.
+    """
+    if host.state.is_executing:
+        for line in text(overview(settings, place, has_ca=ca.exists())).splitlines():
+            logger.info(f"    {line}")
+    host.noop("printed")
+    return
+    yield

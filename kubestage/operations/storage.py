@@ -1,0 +1,54 @@
+"""Volumes on a host's disk: a rebuilt host gets the folders that it lost, and none is left when the stack goes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Mapping
+
+from pyinfra import host, logger
+from pyinfra.api import StringCommand
+from pyinfra.api.operation import operation
+
+from kubestage.facts.files import EmptyFolder, FileStates, Missing
+from kubestage.kubernetes import KUBECTL
+from kubestage.operations import stacks
+from kubestage.stacks.stack import Stack
+
+
+@operation()
+def folders(volumes: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+    """Make each of `volumes` (claim -> folder) have its folder, as the provisioner made it; what was in it is lost."""
+    lost = host.get_fact(Missing, paths=sorted(volumes.values()))
+    if not lost:
+        host.noop("the volumes' folders are there")
+        return
+    if host.state.is_executing:
+        claims = ", ".join(sorted(claim for claim, folder in volumes.items() if folder in lost))
+        logger.warning(f"{host.name} has lost the data of these volumes, and gets them empty: {claims}")
+    names = " ".join(map(shlex.quote, lost))
+    # Nothing for the host's own users in the folder of them all, and no other folder of an odd mode.
+    yield StringCommand(f'for f in {names}; do mkdir -p -m 0700 "${{f%/*}}" && mkdir -m 0777 "$f" || exit; done')
+
+
+@operation()
+def removed(stack: Stack, storage_class: str, timeout_s: int = 120) -> Generator[StringCommand, None, None]:
+    """Take the stack out of the cluster, once the volumes of claims that are gone have been deleted by it."""
+    if stack.manifest.path in host.get_fact(FileStates, paths=[stack.manifest.path]):
+        names = f'{{.items[?(@.spec.storageClassName=="{storage_class}")].metadata.name}}'
+        yield StringCommand(
+            f"volumes=$({KUBECTL} get persistentvolumes -o jsonpath='{names}') &&",
+            'if test -n "$volumes"; then',
+            f"{KUBECTL} wait --for=delete --timeout={timeout_s}s persistentvolumes $volumes >/dev/null ||",
+            f"{{ {KUBECTL} get persistentvolumes >&2;",
+            "echo 'the stack storage stays while it has volumes: delete their claims' >&2; exit 1; }; fi",
+        )
+    yield from stacks.removed._inner(stack)
+
+
+@operation()
+def empty_folder_absent(path: str) -> Generator[StringCommand, None, None]:
+    """Make the folder of a node's volumes be gone; one that holds anything, or is a disk's, stays."""
+    if host.get_fact(EmptyFolder, path=path):
+        yield StringCommand(f"rmdir {path}")
+    else:
+        host.noop(f"{path} is not there, or in use")

@@ -1,0 +1,103 @@
+"""What the rules look at: a valid Cluster, and the reports of the hosts that were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kubestage.facts.host_report import ClusterReport, HostReport
+from kubestage.kubernetes import INIT_UNIT, JOIN_UNIT
+from kubestage.settings import Cluster, Settings
+from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
+from kubestage.stacks.network import RESERVED_SERVICE
+
+RESERVATION = f"kube-system/{RESERVED_SERVICE}"
+
+
+@dataclass(frozen=True)
+class ClusterHosts:
+    """A Cluster with the reports of its hosts; `ssh_ports` are those of the inventory."""
+
+    cluster: Cluster
+    reports: Mapping[str, HostReport]
+    ssh_ports: frozenset[int]
+
+    @property
+    def leader(self) -> str:
+        """The control plane host's name."""
+        return self.cluster.control_plane[0]
+
+    def __iter__(self) -> Iterator[tuple[str, Settings, HostReport]]:
+        """The hosts that answered, in the cluster's order."""
+        for name in self.cluster.nodes:
+            if name in self.reports:
+                yield name, self.cluster.settings[name], self.reports[name]
+
+    @property
+    def living(self) -> ClusterReport | None:
+        """What the cluster's API says; None where there is no cluster yet, or none that answers."""
+        report = self.reports.get(self.leader)
+        return report.cluster if report else None
+
+    @property
+    def ca(self) -> str:
+        """The fingerprint of our cluster's CA; "" while there is no cluster."""
+        report = self.reports.get(self.leader)
+        return report.admin_ca if report and report.initialized and report.admin_conf else ""
+
+    def is_member(self, name: str) -> bool:
+        """Whether the host is of this very cluster, or a kubeadm of ours is at work there."""
+        report = self.reports[name]
+        if name == self.leader:
+            return (report.initialized and report.admin_conf) or report.running == INIT_UNIT
+        if report.kubelet_conf:
+            return bool(self.ca) and report.kubelet_ca == self.ca
+        return report.running == JOIN_UNIT
+
+    def addresses(self) -> dict[str, str]:
+        """Host name -> private address, where it is known: set, reported, or the Node object's."""
+        known = {}
+        for name, settings in self.cluster.settings.items():
+            report = self.reports.get(name)
+            node = self.living.nodes.get(name) if self.living else None
+            address = settings.private_address or (report.default_address if report else "")
+            address = address or (node.address if node else "")
+            if address:
+                known[name] = address
+        return known
+
+    def own_ports(self) -> dict[int, str]:
+        """Ports in the hands of Kubernetes and SSH -> whose each one is."""
+        ports = dict.fromkeys(NODE_PORTS_OF_KUBERNETES + CONTROL_PLANE_PORTS, "Kubernetes")
+        ports[FLANNEL_VXLAN_PORT] = "flannel"
+        ports[self.cluster.common.api_port] = "the API server"
+        return ports | dict.fromkeys(self.ssh_ports, "SSH")
+
+    def listening(self) -> dict[int, list[str]]:
+        """Ports that a host listens on -> those hosts' names.
+
+        Without the ports of outgoing connections, and those where kube-proxy answers for a Service's health.
+        """
+        ports: dict[int, list[str]] = {}
+        health = self.living.health_ports if self.living else {}
+        for name, _, report in self:
+            low, high = report.ephemeral_ports
+            for port in report.tcp_ports | report.udp_ports:
+                if not low <= port <= high and port not in health:
+                    ports.setdefault(port, []).append(name)
+        return ports
+
+    def services_at(self, port: int) -> list[str]:
+        """The Services, our reservation aside, that have this NodePort."""
+        return [name for name in (self.living.node_ports.get(port, ()) if self.living else ()) if name != RESERVATION]
+
+    def reserved_ports(self) -> tuple[int, ...]:
+        """All ports of the NodePort range that no Service may get, sorted.
+
+        A host that was not asked (--limit) keeps what the reservation in the cluster holds.
+        """
+        common = self.cluster.common
+        ports = {*common.reserved_ports, *self.own_ports(), *self.listening()}
+        if self.living and len(self.reports) < len(self.cluster.nodes):
+            ports |= {port for port, services in self.living.node_ports.items() if RESERVATION in services}
+        return tuple(sorted(port for port in ports if port in common.node_ports))

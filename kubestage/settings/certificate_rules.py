@@ -1,0 +1,195 @@
+"""Rules about the user's own certificates: files on the machine that the run is started from.
+
+They are the whole cluster's settings, so a problem is the same on every host.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kubestage import pem
+
+from .problems import Problem
+from .rules import Draft
+
+_LARGEST = 1 << 20  # bytes
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)  # what Envoy serves with; of RSA, 2048 bits or more
+_SMALLEST_RSA = 2048
+
+
+class _Unusable(Exception):
+    """A file that can't be used."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        self.reason, self.remedy = reason, remedy
+        super().__init__(reason)
+
+
+def _text(path: str) -> str:
+    try:
+        file = Path(path).expanduser()
+        found = file.stat()
+        if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):  # it would be waited for
+            raise _Unusable("it is no file", "name a PEM file")
+        if found.st_size > _LARGEST:
+            raise _Unusable("it is too large for certificates or keys", "name a PEM file")
+        return file.read_text()
+    except (FileNotFoundError, RuntimeError):  # the second: "~nobody" is nobody's home
+        raise _Unusable("there is no such file", "correct the path; it is on the machine that runs pyinfra") from None
+    except UnicodeDecodeError:
+        raise _Unusable("the file is not PEM", "convert it: openssl x509 -inform DER -in FILE -out FILE.pem") from None
+    except ValueError:
+        raise _Unusable("not a path", "correct it; it is on the machine that runs pyinfra") from None
+    except OSError as error:
+        raise _Unusable(f"it can't be read: {error.strerror}", "let the user who runs pyinfra read it") from None
+
+
+def _certificates(path: str) -> list[x509.Certificate]:
+    text = _text(path)
+    try:
+        found = pem.certificates(text)
+        for certificate in found:
+            _ = certificate.public_key(), certificate.extensions  # they raise where they can't be read
+        return found
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise _Unusable(f"the certificate can't be understood: {error}", "have another one issued") from None
+    except ValueError:
+        if "PRIVATE KEY-----" in text:
+            raise _Unusable("the file holds a key, and no certificate", "name the certificate's file here") from None
+        raise _Unusable(
+            "the file is not a certificate in PEM", 'name a file that has "-----BEGIN CERTIFICATE-----" in it'
+        ) from None
+
+
+def _key(path: str) -> pem.PrivateKey:
+    try:
+        key = pem.private_key(_text(path))
+    except TypeError:
+        raise _Unusable(
+            "the key has a passphrase", "write it without one: openssl pkey -in FILE -out FILE.plain"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise _Unusable(
+            "the file is not an RSA or elliptic curve key in PEM",
+            'name a file that has "-----BEGIN PRIVATE KEY-----" in it, or make such a key',
+        ) from None
+    good = (
+        isinstance(key.curve, _CURVES) if isinstance(key, ec.EllipticCurvePrivateKey) else key.key_size >= _SMALLEST_RSA
+    )
+    if not good:
+        raise _Unusable("no site can be served with such a key", "make one of RSA 2048 or of the curve P-256")
+    return key
+
+
+def _pair(host: str, name: str, certificate: str, key: str) -> tuple[list[Problem], list[x509.Certificate]]:
+    """What is wrong with the files of NAME_certificate and NAME_key in themselves, and the certificates of the first.
+
+    An empty `key` is none.
+    """
+    problems: list[Problem] = []
+
+    def wrong(setting: str, value: str, reason: str, remedy: str) -> None:
+        problems.append(Problem(host, reason, remedy, f"{name}_{setting}", value))
+
+    found: list[x509.Certificate] = []
+    private_key = None
+    try:
+        found = _certificates(certificate)
+    except _Unusable as error:
+        wrong("certificate", certificate, error.reason, error.remedy)
+    try:
+        private_key = _key(key) if key else None
+    except _Unusable as error:
+        wrong("key", key, error.reason, error.remedy)
+    if not found:
+        return problems, found
+    if private_key and not pem.is_key_of(private_key, found[0]):
+        wrong(
+            "key",
+            key,
+            f"it is not the key of {name}_certificate = {certificate!r}",
+            "name the key that the certificate was made with; of a chain, the first certificate is the one that counts",
+        )
+    now, begin, end = datetime.now(UTC), found[0].not_valid_before_utc, found[0].not_valid_after_utc
+    if end <= now:
+        wrong("certificate", certificate, f"it expired on {end:%Y-%m-%d}", "renew it")
+    elif begin > now:
+        wrong(
+            "certificate",
+            certificate,
+            f"it is not valid before {begin:%Y-%m-%d %H:%M} UTC",
+            "wait until then, or check this machine's clock",
+        )
+    return problems, found
+
+
+def ca(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("ca_certificate", "ca_key", "wildcard_certificate"):
+        if s.ca_key and not s.ca_certificate:
+            yield Problem(host, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
+        if not s.ca_certificate:
+            continue
+        if not s.ca_key and not s.wildcard_certificate:
+            yield Problem(
+                host,
+                "there is a certificate and no key, so it can't issue the sites' certificate",
+                "set ca_key as well, or bring that one too: wildcard_certificate and wildcard_key",
+                "ca_certificate",
+                s.ca_certificate,
+            )
+        problems, found = _pair(host, "ca", s.ca_certificate, s.ca_key)
+        yield from problems
+        if found and not pem.is_ca(found[0]):
+            yield Problem(
+                host,
+                "it is no CA's certificate: its basic constraints do not say CA:TRUE",
+                "name the CA's own; a site's certificate belongs in wildcard_certificate",
+                "ca_certificate",
+                s.ca_certificate,
+            )
+        elif len(found) > 1:
+            yield Problem(
+                host,
+                f"the file holds {len(found)} certificates, and hosts trust one",
+                "name a file that holds the CA's alone",
+                "ca_certificate",
+                s.ca_certificate,
+            )
+
+
+def wildcard(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("wildcard_certificate", "wildcard_key", "domain"):
+        if bool(s.wildcard_certificate) != bool(s.wildcard_key):
+            given, missing = ("certificate", "key") if s.wildcard_certificate else ("key", "certificate")
+            yield Problem(
+                host,
+                f"there is a {given} and no {missing}",
+                f"set wildcard_{missing} as well, or leave both empty to have one issued",
+                f"wildcard_{given}",
+                s.wildcard_certificate or s.wildcard_key,
+            )
+        if not s.wildcard_certificate:
+            continue
+        problems, found = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key)
+        yield from problems
+        names = [name.lower() for name in pem.dns_names(found[0])] if found else []
+        if found and f"*.{s.domain}" not in names:
+            yield Problem(
+                host,
+                f"it is for {', '.join(names)}, and not for *.{s.domain}"
+                if names
+                else "it has no subject alternative name, and browsers look at nothing else",
+                f"have one issued for DNS:*.{s.domain}" + (", or correct domain" if names else ""),
+                "wildcard_certificate",
+                s.wildcard_certificate,
+            )
+
+
+RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (ca, wildcard)

@@ -1,0 +1,166 @@
+"""Every setting of group_data/all.py, typed. Defaults are written there and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from . import reserved_keys, values
+from .values import PortRange, parse_port_range, parse_reserved, parse_version
+
+Name = Annotated[str, AfterValidator(values.dns_name)]
+Version = Annotated[str, AfterValidator(values.version)]
+Image = Annotated[str, AfterValidator(values.image)]
+Url = Annotated[str, AfterValidator(values.url)]
+RepositoryUrl = Annotated[str, AfterValidator(values.repository_url)]
+Port = Annotated[int, AfterValidator(values.port)]
+Count = Annotated[int, AfterValidator(values.positive)]
+Reserved = Annotated[Any, AfterValidator(values.reserved)]
+Taint = Annotated[str, AfterValidator(values.taint)]
+AddressOrName = Annotated[str, AfterValidator(values.address_or_name)]
+Registry = Annotated[str, AfterValidator(values.registry_name)]
+Stack = Annotated[str, AfterValidator(values.stack)]
+Namespace = Annotated[str, AfterValidator(values.namespace)]
+KubeadmCheck = Annotated[str, AfterValidator(values.kubeadm_check)]
+_listed = Field(strict=False)  # a list as well as a tuple
+
+
+class Mirror(BaseModel):
+    """A mirror profile: where packages and images come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kubernetes_apt: RepositoryUrl
+    kubernetes_key: RepositoryUrl
+    docker_apt: RepositoryUrl
+    docker_key: RepositoryUrl
+    files: Annotated[str, AfterValidator(values.url_or_empty)]
+    registries: dict[Registry, Annotated[tuple[Url, ...], _listed]]
+    registry_fallback: bool
+
+    def filled(self, **placeholders: str) -> Mirror:
+        """A copy with "{os}" and the like replaced in its repository URLs: filled(os="debian")."""
+        urls = {name: getattr(self, name) for name in ("kubernetes_apt", "kubernetes_key", "docker_apt", "docker_key")}
+        for placeholder, value in placeholders.items():
+            urls = {name: url.replace("{" + placeholder + "}", value) for name, url in urls.items()}
+        return self.model_copy(update=urls)
+
+    def file(self, address: str) -> str:
+        """Where a single file with that address is asked for."""
+        return f"{self.files.rstrip('/')}/{address.partition('://')[2]}" if self.files else address
+
+
+class Settings(BaseModel):
+    """The settings of one host. group_data/all.py says what each is for, and its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kubernetes_version: Version
+    kubernetes_package_revision: Annotated[str, AfterValidator(values.package_revision)]
+    docker_version: Version
+    containerd_version: Version
+
+    pause_image: Image
+    flannel_image: Image
+    flannel_cni_plugin_image: Image
+    busybox_image: Image
+    contour_image: Image
+    envoy_image: Image
+    registry_image: Image
+    metrics_server_image: Image
+    local_path_provisioner_image: Image
+    headlamp_image: Image
+    kube_web_view_image: Image
+
+    mirrors: dict[str, Mirror]  # before `mirror`, which is a name in it
+    mirror: str
+
+    cluster_name: Name
+    cluster_domain: Name
+    pod_cidr: Annotated[str, AfterValidator(values.pod_cidr)]
+    service_cidr: Annotated[str, AfterValidator(values.service_cidr)]
+    api_port: Port
+    api_extra_sans: Annotated[tuple[AddressOrName, ...], _listed]
+    schedule_on_control_plane: bool
+
+    node_port_range: Annotated[str, AfterValidator(values.port_range)]
+    node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
+
+    cgroup_driver: Annotated[str, AfterValidator(lambda v: values.one_of(v, ("systemd", "cgroupfs"), "cgroup driver"))]
+    containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd)]
+    docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker)]
+    docker_log_max_size: Annotated[str, AfterValidator(values.log_size)]
+    docker_log_max_files: Count
+    kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet)]
+    kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy)]
+    apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(reserved_keys.apiserver)]
+    kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
+
+    stacks: Annotated[tuple[Stack, ...], _listed]
+    domain: Annotated[str, AfterValidator(values.site_domain)]
+    ca_certificate: str
+    ca_key: str
+    wildcard_certificate: str
+    wildcard_key: str
+    http_port: Annotated[int, AfterValidator(values.port_or_zero)]
+    https_port: Port
+    http_redirect: bool
+    ingress_replicas: Count
+    ingress_traffic_policy: Annotated[str, AfterValidator(values.traffic_policy)]
+    contour_crds_url: Url
+    contour_crds_sha256: Annotated[str, AfterValidator(values.sha256)]
+    dashboard_flavour: Annotated[str, AfterValidator(values.dashboard_flavour)]
+    dashboard_admin: bool
+    registry_users: Annotated[dict[str, str], AfterValidator(values.registry_users)]
+    registry_size: Annotated[str, AfterValidator(values.volume_size)]
+    registry_cleanup: Annotated[str, AfterValidator(values.cron)]
+    registry_pull_namespaces: Annotated[tuple[Namespace, ...], _listed]
+    storage_class: Annotated[str, AfterValidator(values.dns_name_or_empty)]
+    storage_path: Annotated[str, AfterValidator(values.absolute_path)]
+
+    private_address: Annotated[str, AfterValidator(values.ipv4_or_empty)]
+    public_address: Annotated[str, AfterValidator(values.address_or_name_or_empty)]
+    node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
+    node_taints: Annotated[tuple[Taint, ...], _listed]
+    sysctls: Annotated[dict[str, Any], AfterValidator(values.sysctls)]
+    require_cpus: Count
+    require_memory_mib: Count
+    require_disk_mib: Count
+    max_clock_skew_s: Count
+
+    @property
+    def kubernetes_minor(self) -> str:
+        """As apt repositories name it: "v1.36"."""
+        major, minor, _ = parse_version(self.kubernetes_version)
+        return f"v{major}.{minor}"
+
+    @property
+    def kubernetes_package_version(self) -> str:
+        """Of kubelet, kubeadm and kubectl: "1.36.3-1.1"."""
+        return f"{self.kubernetes_version}-{self.kubernetes_package_revision}"
+
+    @property
+    def node_ports(self) -> PortRange:
+        return parse_port_range(self.node_port_range)
+
+    @property
+    def reserved_ports(self) -> tuple[int, ...]:
+        """The ports of node_port_reserved, sorted; what hosts listen on is added by preflight."""
+        ranges = [parse_reserved(entry) for entry in self.node_port_reserved]
+        return tuple(sorted({port for r in ranges for port in range(r.first, r.last + 1)}))
+
+    def site(self, name: str) -> str:
+        """The host, with its port where that is not HTTPS' own, of one of the platform's sites: "registry.lab.test"."""
+        port = "" if self.https_port == 443 else f":{self.https_port}"
+        return f"{name}.{self.domain}{port}"
+
+    @property
+    def has_ca(self) -> bool:
+        """Whether the sites' certificate is of a CA that the platform knows: its own, or the user's."""
+        return bool(self.ca_certificate or not self.wildcard_certificate)
+
+    @property
+    def profile(self) -> Mirror:
+        """The chosen mirror, "{minor}" filled in; "{os}" is a host's: profile.filled(os=report.os_id)."""
+        return self.mirrors[self.mirror].filled(minor=self.kubernetes_minor)

@@ -1,0 +1,220 @@
+"""Rules about the platform's settings: the sites' ports and domain, and stacks that need others.
+
+They are the whole cluster's settings, so a problem is the same on every host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .model import Settings
+from .problems import Problem
+from .rules import Draft, ssh_port
+from .values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
+
+SITES = ("dashboard", "registry")  # the stacks that have a site of their own name
+# Their labels are what the stacks' own manifests say: nobody else may have a say in them.
+NAMESPACES = ("dashboard", "kube-flannel", "local-path-storage", "projectcontour", "registry")
+_HTTP, _HTTPS = 80, 443  # what browsers ask where an address names no port
+
+
+def stacks(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("stacks"):
+        doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
+        if doubled:
+            yield Problem(
+                host, f"it names {', '.join(doubled)} more than once", "name it once", "stacks", list(s.stacks)
+            )
+        needs_ingress = [name for name in SITES if name in s.stacks]
+        if needs_ingress and "ingress" not in s.stacks:
+            yield Problem(
+                host,
+                f"{' and '.join(needs_ingress)} can't be reached without ingress",
+                f'add "ingress", or leave out {" and ".join(needs_ingress)}',
+                "stacks",
+                list(s.stacks),
+            )
+    for host, s in draft.valid("stacks", "storage_class"):
+        if "registry" in s.stacks and "storage" not in s.stacks and not s.storage_class:
+            yield Problem(
+                host,
+                "registry keeps its images on a volume, and nothing makes one",
+                'add "storage", or set storage_class to a StorageClass of your own',
+                "stacks",
+                list(s.stacks),
+            )
+
+
+def site_ports(draft: Draft) -> Iterator[Problem]:
+    """The ports of the sites are NodePorts of the ingress' Service."""
+    names = ("http_port", "https_port")
+    for host, s in draft.valid("stacks", *names):
+        if "ingress" in s.stacks and s.http_port == s.https_port:
+            yield Problem(
+                host,
+                "HTTP and HTTPS can't share a port",
+                "choose another, or 0 for HTTPS alone (with http_redirect = False)",
+                "http_port",
+                s.http_port,
+            )
+    for host, s in draft.valid("stacks", "node_port_range", *names):
+        for name in names:
+            port: int = getattr(s, name)
+            if "ingress" in s.stacks and port and port not in s.node_ports:
+                yield Problem(
+                    host,
+                    f"it is outside of node_port_range = {s.node_port_range!r}, and sites are served by NodePorts",
+                    f"choose a port of that range, or widen it to include {port}",
+                    name,
+                    port,
+                )
+    for host, s in draft.valid("stacks", "node_port_reserved", "api_port", *names):
+        taken = _taken(draft, s)
+        for name in names:
+            port = getattr(s, name)
+            if "ingress" in s.stacks and port in taken:
+                yield Problem(host, f"{taken[port]}, so no site can have it", "choose another port", name, port)
+
+
+def _taken(draft: Draft, settings: Settings) -> dict[int, str]:
+    """Ports that are given away by settings -> to whom."""
+    taken = dict.fromkeys(settings.reserved_ports, "node_port_reserved holds it")
+    taken |= dict.fromkeys((*NODE_PORTS_OF_KUBERNETES, *CONTROL_PLANE_PORTS), "Kubernetes itself listens on it")
+    taken[FLANNEL_VXLAN_PORT] = "the pod network listens on it"
+    taken[settings.api_port] = "the API server listens on it"
+    return taken | dict.fromkeys((ssh_port(data) for data in draft.raw.values()), "SSH listens on it")
+
+
+def redirect(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("stacks", "http_port", "https_port", "http_redirect"):
+        if "ingress" not in s.stacks or not s.http_redirect:
+            continue
+        if not s.http_port:
+            why, remedy = "there is no HTTP to redirect from: http_port is 0", "set it to False"
+        elif s.https_port != _HTTPS:
+            why = f"a redirect goes to port {_HTTPS}, and https_port is {s.https_port}"
+            remedy = f"set it to False, or https_port to {_HTTPS}"
+        elif s.http_port != _HTTP:
+            # Envoy keeps the port that was asked, unless it is HTTP's own.
+            why = f"a redirect would go to HTTPS on port {s.http_port}, where HTTP is served"
+            remedy = f"set it to False, or http_port to {_HTTP}"
+        else:
+            continue
+        yield Problem(host, why, remedy, "http_redirect", True)
+
+
+def replicas(draft: Draft) -> Iterator[Problem]:
+    placed = dict(draft.valid("node_taints", "schedule_on_control_plane"))
+    room = sum(_takes_pods(draft, host, s) for host, s in placed.items())
+    if len(placed) < len(draft.nodes) or (not room and draft.nodes == draft.control_plane):
+        return  # what is wrong there is told of already
+    for host, s in draft.valid("stacks", "ingress_replicas"):
+        if "ingress" in s.stacks and s.ingress_replicas > room:
+            yield Problem(
+                host,
+                f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
+                f"set it to {room}, or add workers"
+                if room
+                else "set schedule_on_control_plane = True, or leave a worker without a taint",
+                "ingress_replicas",
+                s.ingress_replicas,
+            )
+
+
+def _takes_pods(draft: Draft, host: str, settings: Settings) -> bool:
+    """Whether a pod that tolerates no taint may run there."""
+    if host in draft.control_plane and not settings.schedule_on_control_plane:
+        return False
+    return not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in settings.node_taints)
+
+
+def dashboard(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("stacks", "dashboard_flavour", "dashboard_admin"):
+        if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
+            yield Problem(
+                host,
+                "kube-web-view changes nothing, whoever is let in",
+                'set it to False, or dashboard_flavour = "headlamp"',
+                "dashboard_admin",
+                True,
+            )
+
+
+def site_domain(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("domain", "cluster_domain"):
+        names = (s.domain, *(f"{name}.{s.domain}" for name in SITES))
+        if any(f".{name}".endswith(f".{s.cluster_domain}") for name in names):
+            yield Problem(
+                host,
+                f"pods would ask the cluster's own DNS for it: it is in cluster_domain = {s.cluster_domain!r}",
+                'choose a domain of its own, e.g. "lab.test"',
+                "domain",
+                s.domain,
+            )
+
+
+def site_names(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("stacks", "domain"):
+        if host in (f"{name}.{s.domain}" for name in SITES if name in s.stacks):
+            yield Problem(
+                host,
+                f"a site of the platform has this name: domain = {s.domain!r}",
+                "rename the host in the inventory, or choose another domain",
+            )
+
+
+def own_registry(draft: Draft) -> Iterator[Problem]:
+    """Its certs.d/NAME/hosts.toml is what makes hosts trust its certificate."""
+    for host, s in draft.valid("stacks", "domain", "https_port", "mirror", "mirrors"):
+        profile = draft.raw[host]["mirrors"].get(s.mirror)
+        if "registry" in s.stacks and profile and s.site("registry") in profile["registries"]:
+            yield Problem(
+                host,
+                "it is the platform's own registry, which has no mirror",
+                "remove it",
+                f"mirrors.{s.mirror}.registries",
+                s.site("registry"),
+            )
+
+
+def images(draft: Draft) -> Iterator[Problem]:
+    """The registry comes up after what it stands on: a cold start would never end."""
+    names = [name for name in Settings.model_fields if name.endswith("_image")]
+    for host, s in draft.valid("stacks", "domain", "https_port", *names):
+        for name in names:
+            image: str = getattr(s, name)
+            if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
+                yield Problem(
+                    host,
+                    "it would come from the platform's own registry, which can't start before it",
+                    "name a registry outside of the cluster",
+                    name,
+                    image,
+                )
+
+
+def pull_namespaces(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("registry_pull_namespaces"):
+        for name in s.registry_pull_namespaces:
+            if name in NAMESPACES:
+                yield Problem(
+                    host,
+                    f'the namespace "{name}" is the platform\'s own',
+                    "leave it out: pods of yours belong in a namespace of yours",
+                    "registry_pull_namespaces",
+                    list(s.registry_pull_namespaces),
+                )
+
+
+RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+    stacks,
+    site_ports,
+    redirect,
+    replicas,
+    dashboard,
+    site_domain,
+    site_names,
+    own_registry,
+    images,
+    pull_namespaces,
+)

@@ -1,0 +1,63 @@
+"""What is wrong, where, and what to do about it: collected, and shown all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+ABSENT: Any = object()  # "this problem is about no value in particular"
+_LONGEST_VALUE = 120  # characters of a value that a message quotes
+# In names of settings whose values no message quotes.
+_SECRET_WORDS = ("registry_user", "pass", "_pw", "secret", "token")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend before a run: `where` is a host, several, or "the inventory"; `setting` may be empty."""
+
+    where: str
+    reason: str
+    remedy: str
+    setting: str = ""
+    value: Any = ABSENT
+
+    def __str__(self) -> str:
+        subject = self.where
+        if self.setting:
+            subject += f": {self.setting}"
+        if self.value is not ABSENT:
+            subject += f" = {self.shown_value}"
+        return f"{subject}: {self.reason}\n    -> {self.remedy}"
+
+    @property
+    def shown_value(self) -> str:
+        """The value as messages quote it; "" where the problem is about none."""
+        return "" if self.value is ABSENT else shown(self.setting, self.value)
+
+
+def shown(setting: str, value: Any) -> str:
+    """A setting's value as messages quote it: shortened, and nothing of it where it may hold a secret."""
+    if may_be_secret(setting):
+        return "(not shown)"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
+
+
+def may_be_secret(name: str) -> bool:
+    """Whether a setting of this name, right or misspelt, may hold passwords."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def render(title: str, problems: Iterable[Problem]) -> str:
+    """Every problem on lines of its own, numbered, under a title that counts them."""
+    lines = [f"{number}. {problem}" for number, problem in enumerate(problems, 1)]
+    return "\n".join([f"{title}: {len(lines)} problem{'s' if len(lines) != 1 else ''}. Nothing was changed.", *lines])
+
+
+class SettingsError(ValueError):
+    """The settings of an inventory can't be used; `problems` holds every reason."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(render("Settings", problems))

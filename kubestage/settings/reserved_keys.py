@@ -1,0 +1,153 @@
+"""Keys of the plain mappings (kubelet_config and the like) that have a setting of their own, and which."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from .values import refuse
+
+_APISERVER = {
+    "service-node-port-range": "node_port_range",
+    "service-cluster-ip-range": "service_cidr",
+    "advertise-address": "private_address",
+    "secure-port": "api_port",
+}
+_KUBELET = {
+    "cgroupDriver": "cgroup_driver",
+    "clusterDomain": "cluster_domain",
+    "clusterDNS": "service_cidr",
+    "podCIDR": "pod_cidr",
+    "registerWithTaints": "node_taints",
+}
+_KUBE_PROXY = {"clusterCIDR": "pod_cidr"}
+_DOCKER = {"registry-mirrors": "mirrors", "log-opts.max-size": "docker_log_max_size"}
+_DOCKER |= {"log-opts.max-file": "docker_log_max_files"}
+_FIXED = ("apiVersion", "kind")
+# What a run, and kubeadm, wait for: the kubelet's certificate, its health, and its API.
+_KUBELET_FIXED = (*_FIXED, "serverTLSBootstrap", "healthzBindAddress", "healthzPort", "port")
+# What holds settings of ours, and has to stay a mapping: key by key.
+_DOCKER_MAPPINGS = (("log-opts",),)
+_CRI = ("plugins", "io.containerd.cri.v1.runtime")
+_IMAGES = ("plugins", "io.containerd.cri.v1.images")
+_CONTAINERD_MAPPINGS = (
+    (*_CRI, "containerd", "runtimes", "runc", "options"),
+    (*_IMAGES, "pinned_images"),
+    (*_IMAGES, "registry"),
+)
+
+
+def _find(config: dict[str, Any], path: str) -> bool:
+    node: Any = config
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return True
+
+
+def _check_plain(value: Any, path: str, *, null: bool) -> None:
+    """Only what JSON, YAML and TOML can say alike; TOML has no null."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise refuse(f'the key {key!r} in "{path}" is not a text', "put it in quotes")
+            _check_plain(inner, f"{path}.{key}", null=null)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_plain(inner, path, null=null)
+    elif isinstance(value, str) and re.search(r"[\x00\ud800-\udfff]", value):
+        raise refuse(f'the value of "{path}" has a character that no file can hold', "correct the text")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise refuse(f'the value of "{path}" is too large', "write a number of 64 bits at most")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise refuse(f'the value of "{path}" is no number', "write a finite one")
+    elif not (isinstance(value, str | int | float) or (value is None and null)):
+        raise refuse(
+            f'the value of "{path}" is {value!r:.40}, which the file can\'t hold',
+            "use text, numbers, True, False, lists and mappings",
+        )
+
+
+def _check_all_plain(config: dict[str, Any], *, null: bool = True) -> None:
+    for key, value in config.items():
+        _check_plain(value, key, null=null)
+
+
+def _check_mappings(config: dict[str, Any], paths: tuple[tuple[str, ...], ...]) -> None:
+    for path in paths:
+        node: Any = config
+        for depth, key in enumerate(path, 1):
+            if key not in node:
+                break
+            node = node[key]
+            if not isinstance(node, dict):
+                raise refuse(f'"{".".join(path[:depth])}" is not a mapping', 'write it as {"name": value}')
+
+
+def _refuse(key: str, setting: str) -> Exception:
+    return refuse(f'"{key}" has a setting of its own', f'remove "{key}" here and set {setting}')
+
+
+def _check(config: dict[str, Any], owned: dict[str, str], fixed: tuple[str, ...] = ()) -> dict[str, Any]:
+    for key, setting in owned.items():
+        if _find(config, key):
+            raise _refuse(key, setting)
+    for key in fixed:
+        if key in config:
+            raise refuse(f'"{key}" is fixed', f'remove "{key}"')
+    return config
+
+
+def kubelet(config: dict[str, Any]) -> dict[str, Any]:
+    _check_all_plain(config)
+    return _check(config, _KUBELET, _KUBELET_FIXED)
+
+
+def kube_proxy(config: dict[str, Any]) -> dict[str, Any]:
+    _check_all_plain(config)
+    return _check(config, _KUBE_PROXY, _FIXED)
+
+
+def docker(config: dict[str, Any]) -> dict[str, Any]:
+    _check_all_plain(config)
+    _check_mappings(config, _DOCKER_MAPPINGS)
+    for key in ("exec-opts", "insecure-registries"):
+        if not isinstance(config.get(key, []), list | tuple):
+            raise refuse(f'"{key}" is not a list', 'write it as ["one", "two"]')
+    if any("native.cgroupdriver" in str(option) for option in config.get("exec-opts", ())):
+        raise _refuse("exec-opts: native.cgroupdriver", "cgroup_driver")
+    return _check(config, _DOCKER)
+
+
+def containerd(config: dict[str, Any]) -> dict[str, Any]:
+    """containerd 2's configuration (version 3): plugin names hold dots, so the keys are looked for at any depth."""
+    owned = {"SystemdCgroup": "cgroup_driver", "sandbox": "pause_image", "config_path": "mirrors"}
+
+    def search(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in owned:
+                    raise _refuse(key, owned[key])
+                search(value)
+
+    _check_all_plain(config, null=False)
+    _check_mappings(config, _CONTAINERD_MAPPINGS)
+    search(config)
+    return _check(config, {}, ("version",))
+
+
+def apiserver(args: dict[str, Any]) -> dict[str, str]:
+    for name in args:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise refuse(f'"{name}" is not a flag\'s name', "write it without leading dashes and without its value")
+    _check(args, _APISERVER)
+    values = {}
+    for name, value in args.items():
+        if not isinstance(value, str | int | float):
+            raise refuse(f'the value of "{name}" is neither text nor a number', "write it as on the command line")
+        if re.search(r"[\x00-\x1f\x7f]", str(value)):
+            raise refuse(f'the value of "{name}" is not of one line', "write it as on the command line")
+        values[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return values

@@ -1,0 +1,449 @@
+"""The syntax of single values: each check returns the value, or refuses it with a reason and a remedy."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import PydanticCustomError
+
+# Ports that Kubernetes itself listens on, https://kubernetes.io/docs/reference/networking/ports-and-protocols/
+# plus what kubeadm's defaults open on loopback. The API server's own port is a setting.
+CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, metrics; controller manager; scheduler
+NODE_PORTS_OF_KUBERNETES = (10248, 10249, 10250, 10256)  # kubelet: health, API; kube-proxy: metrics, health
+FLANNEL_VXLAN_PORT = 8472  # UDP, the Linux kernel's default
+# https://kubernetes.io/docs/setup/production-environment/container-runtimes/, and what flannel and kubelet expect.
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_QUALIFIED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_IMAGE = re.compile(
+    r"(?P<registry>[A-Za-z0-9.-]+(?::[0-9]+)?)/(?P<path>[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*)"
+    r"(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9._~%:@+,=/-]*", re.IGNORECASE)  # in commands and lists it needs no quotes
+_SYSCTL = re.compile(r"[a-z0-9_][a-z0-9_-]*([./][A-Za-z0-9_-]+)+")
+_NODE_OWN_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def refuse(reason: str, remedy: str) -> PydanticCustomError:
+    """The exception by which a check refuses a value."""
+    return PydanticCustomError("setting", "{reason}", {"reason": reason, "remedy": remedy})
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """'; did you mean "x"?' or nothing."""
+    match = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return f'; did you mean "{match[0]}"?' if match else ""
+
+
+def one_of(value: str, known: Iterable[str], what: str) -> str:
+    names = list(known)
+    if value not in names:
+        raise refuse(f"no such {what}{near(value, names)}", f"use one of: {', '.join(sorted(names))}")
+    return value
+
+
+# --- Numbers and ports -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class PortRange:
+    """Ports first to last, both included."""
+
+    first: int
+    last: int
+
+    def __contains__(self, port: object) -> bool:
+        return isinstance(port, int) and self.first <= port <= self.last
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+def parse_port_range(value: str) -> PortRange:
+    match = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value)
+    if not match:
+        raise refuse("not a range of ports", 'write it as "first-last", e.g. "80-32767"')
+    first, last = int(match[1]), int(match[2])
+    if first > last:
+        raise refuse(f"the range ends ({last}) before it begins ({first})", f'write it as "{last}-{first}"')
+    if first < 1 or last > 65535:
+        raise refuse("ports go from 1 to 65535", "choose both ends within 1-65535")
+    return PortRange(first, last)
+
+
+def port_range(value: str) -> str:
+    parse_port_range(value)
+    return value
+
+
+def port(value: int) -> int:
+    if not 1 <= value <= 65535:
+        raise refuse("ports go from 1 to 65535", "choose a port within 1-65535")
+    return value
+
+
+def parse_reserved(value: Any) -> PortRange:
+    if isinstance(value, int) and not isinstance(value, bool):
+        port(value)
+        return PortRange(value, value)
+    if not isinstance(value, str):
+        raise refuse("neither a port nor a range of ports", 'write a number, or a range as "first-last"')
+    return parse_port_range(value)
+
+
+def reserved(value: Any) -> int | str:
+    parse_reserved(value)
+    assert isinstance(value, int | str)
+    return value
+
+
+def positive(value: int) -> int:
+    if value < 1:
+        raise refuse("has to be at least 1", "give a number above 0, or drop the line for the default")
+    return value
+
+
+def log_size(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}[kmg]", value):
+        raise refuse("not a size that Docker knows", 'write a number and k, m or g, e.g. "20m"')
+    return value
+
+
+# --- Versions and images ---------------------------------------------------------------------------------------------
+def version(value: str) -> str:
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}", value):
+        raise refuse("not a version", 'write it in full and without a "v", e.g. "1.36.3"')
+    return value
+
+
+def parse_version(value: str) -> tuple[int, int, int]:
+    major, minor, patch = (int(part) for part in value.split("."))
+    return major, minor, patch
+
+
+def package_revision(value: str) -> str:
+    if not re.fullmatch(r"[0-9][A-Za-z0-9.+~]*", value):
+        raise refuse(
+            "not a Debian revision", 'write what follows the version in `apt-cache policy kubelet`, e.g. "1.1"'
+        )
+    return value
+
+
+def image(value: str) -> str:
+    match = _IMAGE.fullmatch(value)
+    if not match or not re.search(r"[.:]|^localhost$", match["registry"]) or not _is_registry(match["registry"]):
+        raise refuse("not a full image name", 'write registry, path and tag, e.g. "docker.io/library/busybox:1.35.0"')
+    if not match["tag"] and not match["digest"]:
+        raise refuse("the image has neither tag nor digest, so it is not pinned", f'add one, e.g. "{value}:1.2.3"')
+    if match["tag"] == ":latest" and not match["digest"]:
+        raise refuse('the tag "latest" pins nothing', "name a version, or a digest")
+    return value
+
+
+# --- Addresses and names ---------------------------------------------------------------------------------------------
+def ipv4(value: str) -> str:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        raise refuse("not an IP address", 'write it as e.g. "10.0.0.11"') from None
+    if address.version != 4:
+        raise refuse("an IPv6 address; only IPv4 is supported for now", "give the host's IPv4 address")
+    if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise refuse("no other host can reach this address", "give the address of the host's network card")
+    return value
+
+
+def ipv4_or_empty(value: str) -> str:
+    return ipv4(value) if value else value
+
+
+def is_dns_name(value: str) -> bool:
+    """A lower-case RFC 1123 subdomain: labels of at most 63 characters, 253 in all."""
+    return len(value) <= 253 and all(_DNS_LABEL.fullmatch(label) for label in value.split("."))
+
+
+def dns_name(value: str) -> str:
+    if not is_dns_name(value):
+        raise refuse(
+            "not a DNS name: labels of lower-case letters, digits and inner hyphens, joined by dots",
+            'write it as e.g. "cluster.local"',
+        )
+    return value
+
+
+def address_or_name(value: str) -> str:
+    if re.fullmatch(r"[0-9.]+|.*:.*", value):
+        return ipv4(value)
+    if not is_dns_name(value.removeprefix("*.")):
+        raise refuse("neither an IP address nor a host name", 'write e.g. "47.1.2.3" or "api.example.com"')
+    return value
+
+
+def address_or_name_or_empty(value: str) -> str:
+    if value.startswith("*."):
+        raise refuse("a wildcard is not an address", "name one host, or its IP address")
+    return address_or_name(value) if value else value
+
+
+def cidr(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+        if "/" not in value:
+            raise ValueError("no prefix")
+    except ValueError:
+        raise refuse("not a network", 'write it as address/prefix, e.g. "10.244.0.0/16"') from None
+    if network.version != 4:
+        raise refuse("an IPv6 network; only IPv4 is supported for now", "give an IPv4 network")
+    if str(network) != value:
+        raise refuse("not the network's own address with its prefix", f'write "{network}" if that is what you mean')
+    return value
+
+
+# Addresses that no host takes for another's: this host's own, link-local ones, multicast and what is reserved.
+_NO_HOSTS = [ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
+
+
+def _routable_cidr(value: str) -> str:
+    network = parse_cidr(cidr(value))
+    for special in _NO_HOSTS:
+        if network.overlaps(special):
+            raise refuse(f"no packet is routed to addresses of {special}", 'choose a private network: "10.244.0.0/16"')
+    return value
+
+
+def parse_cidr(value: str) -> ipaddress.IPv4Network:
+    return ipaddress.IPv4Network(value)
+
+
+def pod_cidr(value: str) -> str:
+    prefix = parse_cidr(_routable_cidr(value)).prefixlen
+    if prefix < 8:  # kubeadm: at most 16 bits between it and a node's /24
+        raise refuse("Kubernetes takes a /8 at most", "choose a smaller network, e.g. 10.244.0.0/16")
+    if prefix > 24:
+        raise refuse("too small: every node takes a /24 of it", "choose a /24 or larger, e.g. 10.244.0.0/16")
+    return value
+
+
+def service_cidr(value: str) -> str:
+    prefix = parse_cidr(_routable_cidr(value)).prefixlen
+    if not 12 <= prefix <= 28:  # kubeadm: at most 20 bits of addresses, at least 10 addresses
+        raise refuse("Kubernetes takes a /12 to a /28 here", 'choose a prefix in between, e.g. "10.96.0.0/16"')
+    return value
+
+
+def url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  raises on a bad one
+    except ValueError:
+        raise refuse("not a URL", 'write it as e.g. "https://mirror.example.com/path"') from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", value):
+        raise refuse("not an http or https URL", 'write it as e.g. "https://mirror.example.com/path"')
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise refuse("a URL with a user, query or fragment", "give scheme, host, port and path only")
+    if not is_dns_name(parts.hostname):
+        raise refuse(f'"{parts.hostname}" is no host name', "correct the URL's host")
+    if not _PLAIN_URL.fullmatch(value):
+        raise refuse("a URL with characters that commands and lists take for theirs", "write them as %XX")
+    return value
+
+
+def repository_url(value: str) -> str:
+    """A URL with "{minor}" or "{os}" where a repository has a folder for each Kubernetes minor version or system."""
+    filled = value.replace("{minor}", "v1.0").replace("{os}", "debian")
+    if re.search(r"[{}]", filled):
+        raise refuse("an unknown placeholder", 'the placeholders are "{minor}" and "{os}"')
+    url(filled)
+    return value
+
+
+def _is_registry(value: str) -> bool:
+    host, colon, number = value.partition(":")
+    good_port = not colon or (re.fullmatch("[0-9]{1,5}", number) and 1 <= int(number) <= 65535)
+    return bool(good_port and is_dns_name(host.lower()))
+
+
+def registry_name(value: str) -> str:
+    if not _is_registry(value):
+        raise refuse("not a registry's name", 'write its host alone, e.g. "docker.io"')
+    return value
+
+
+# --- Kubernetes' own syntax ------------------------------------------------------------------------------------------
+def _check_qualified_name(key: str) -> None:
+    prefix, slash, name = key.rpartition("/")
+    if (slash and not is_dns_name(prefix)) or not _QUALIFIED_NAME.fullmatch(name):
+        raise refuse(f'"{key}" is not a name that Kubernetes takes', 'write e.g. "disk" or "example.com/disk"')
+
+
+def _check_label_value(value: str) -> None:
+    if value and not _QUALIFIED_NAME.fullmatch(value):
+        raise refuse(
+            f'"{value}" is not a value that Kubernetes takes',
+            "at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+        )
+
+
+def labels(value: dict[str, str]) -> dict[str, str]:
+    for key, label in value.items():
+        _check_qualified_name(key)
+        _check_label_value(label)
+        if key in _NODE_OWN_LABELS:
+            raise refuse(f'the kubelet itself keeps "{key}"', "choose a label of your own, e.g. example.com/disk")
+    return value
+
+
+def taint(value: str) -> str:
+    match = re.fullmatch(r"(?P<key>[^=:]+)(?:=(?P<value>[^:]*))?:(?P<effect>[A-Za-z]+)", value)
+    if not match:
+        raise refuse("not a taint", 'write "key=value:Effect" or "key:Effect"')
+    if match["effect"] not in _TAINT_EFFECTS:
+        raise refuse(
+            f'no such effect as "{match["effect"]}"{near(match["effect"], _TAINT_EFFECTS)}',
+            f"use one of: {', '.join(_TAINT_EFFECTS)}",
+        )
+    _check_qualified_name(match["key"])
+    _check_label_value(match["value"] or "")
+    return value
+
+
+def sysctls(value: dict[str, Any]) -> dict[str, str]:
+    for name, wanted in value.items():
+        if not _SYSCTL.fullmatch(name):
+            raise refuse(f'"{name}" is no kernel setting', 'write e.g. "net.ipv4.ip_forward"')
+        if isinstance(wanted, bool) or not isinstance(wanted, str | int) or not str(wanted).strip():
+            raise refuse(f'the value of "{name}" is neither a number nor text', "write it as sysctl shows it, e.g. 1")
+        if re.search(r"[^ -~\t]", str(wanted)):
+            raise refuse(f'the value of "{name}" is not one line of plain characters', "write it as sysctl shows it")
+        if name.replace("/", ".") in SYSCTLS:
+            raise refuse(f'every cluster needs "{name}" as it is', f'remove "{name}"')
+    return {name: str(wanted).strip() for name, wanted in value.items()}
+
+
+def kubeadm_check(value: str) -> str:
+    if value.lower() == "all":
+        raise refuse("skipping all of kubeadm's checks hides real faults", "name the single checks, e.g. Swap")
+    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise refuse("not the name of a kubeadm check", 'write it as kubeadm shows it, e.g. "NumCPU"')
+    return value
+
+
+# --- Platform --------------------------------------------------------------------------------------------------------
+STACKS = ("ingress", "dashboard", "registry", "storage", "metrics")
+PASSWORD_BYTES = range(8, 73)  # bcrypt looks at no more than 72
+DASHBOARD_FLAVOURS = ("headlamp", "kube-web-view")
+
+
+def stack(value: str) -> str:
+    return one_of(value, STACKS, "stack")
+
+
+def site_domain(value: str) -> str:
+    """A domain that a wildcard certificate can be for: two labels at least."""
+    if "." not in dns_name(value):
+        raise refuse("a domain of one label, for which browsers take no wildcard certificate", 'add one: "lab.test"')
+    if len(value) > 240:  # a site's name is longer, and 253 is all that DNS takes
+        raise refuse("too long for the names of its sites", "choose one of at most 240 characters")
+    return value
+
+
+def dns_name_or_empty(value: str) -> str:
+    return dns_name(value) if value else value
+
+
+def namespace(value: str) -> str:
+    if not _DNS_LABEL.fullmatch(value):
+        raise refuse("not a namespace: at most 63 lower-case letters, digits and inner hyphens", 'write e.g. "default"')
+    return value
+
+
+def port_or_zero(value: int) -> int:
+    return port(value) if value else value
+
+
+def traffic_policy(value: str) -> str:
+    return one_of(value, ("Local", "Cluster"), "traffic policy")
+
+
+def dashboard_flavour(value: str) -> str:
+    return one_of(value, DASHBOARD_FLAVOURS, "dashboard")
+
+
+def sha256(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise refuse("not a SHA-256 in hexadecimal", "write what `sha256sum FILE` prints: 64 digits and letters a to f")
+    return value
+
+
+def url_or_empty(value: str) -> str:
+    return url(value) if value else value
+
+
+def registry_users(value: dict[str, str]) -> dict[str, str]:
+    for name, password in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):  # htpasswd's own separator is the colon
+            raise refuse(
+                f"\"{name.partition(':')[0]}\" can't be a user's name",
+                "use letters, digits, dots, hyphens and underscores; no colon",
+            )
+        if len(password.encode()) not in PASSWORD_BYTES:
+            raise refuse(f'the password of "{name}" is not of 8 to 72 bytes', "choose one of that length")
+        if re.search(r"[\x00-\x1f\x7f]", password):  # RFC 7617, 2
+            raise refuse(f'the password of "{name}" holds a control character', "choose one of a single line")
+    return value
+
+
+def volume_size(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(Mi|Gi|Ti)", value):
+        raise refuse("not a volume's size", 'write a number and Mi, Gi or Ti, e.g. "20Gi"')
+    return value
+
+
+def cron(value: str) -> str:
+    fields = value.split(" ")
+    if len(fields) != len(_CRON_FIELDS) or not all(map(_is_cron_field, fields, _CRON_FIELDS)):
+        raise refuse("not cron's five fields", 'write minute, hour, day, month, weekday, e.g. "30 3 * * 0"')
+    return value
+
+
+_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # Kubernetes takes 0 alone for Sunday
+
+
+def _is_cron_field(field: str, limits: tuple[int, int]) -> bool:
+    """Parts joined by commas: "*", "3" or "1-5", each with or without a step: "*/15"."""
+    for part in field.split(","):
+        match = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([1-9][0-9]?))?", part)
+        if not match:
+            return False
+        first = int(match[1] or limits[0])
+        if not limits[0] <= first <= int(match[2] or first) <= limits[1]:
+            return False
+    return True
+
+
+# What systems keep there is their own, or gone with the next boot.
+_NO_VOLUMES = re.compile(
+    r"/(bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|tmp|usr|var/(run|lock|tmp)|var/lib/(containerd|docker|etcd|kubelet))"
+    r"(/.*)?|/(home|mnt|opt|root|srv|var|var/lib)"
+)
+
+
+def absolute_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) or {"..", "."} & set(value.split("/")):
+        raise refuse("not an absolute path of plain characters", 'write e.g. "/var/lib/kubestage/volumes"')
+    if _NO_VOLUMES.fullmatch(value):
+        raise refuse("a folder of the system's own", 'name one for volumes alone: "/var/lib/kubestage/volumes"')
+    return value

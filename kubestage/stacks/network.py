@@ -1,0 +1,49 @@
+"""The pod network, and the Service that holds the NodePorts which no other Service may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+
+from kubestage.facts.kubernetes import Workload
+from kubestage.host_file import HostFile
+from kubestage.kubernetes import MANIFESTS
+from kubestage.settings import Settings
+from kubestage.stacks.stack import Stack, manifest
+
+# kubeadm's own.
+CLUSTER_DNS = Workload("kube-system", "Deployment", "coredns")
+KUBE_PROXY = Workload("kube-system", "DaemonSet", "kube-proxy")
+RESERVED_SERVICE = "kubestage-reserved-node-ports"
+
+
+def flannel(settings: Settings) -> Stack:
+    """The pod network."""
+    return Stack(
+        "flannel", manifest("flannel", settings), workloads=(Workload("kube-flannel", "DaemonSet", "kube-flannel-ds"),)
+    )
+
+
+def reserved_node_ports(ports: Sequence[int]) -> Stack:
+    """A Service that holds `ports`, so that the API server gives them to no other one.
+
+    kube-proxy ignores a Service with this label, and the allocator counts its NodePorts all the same: the ports stay
+    with the programs that listen on them
+    (https://kubernetes.io/docs/reference/labels-annotations-taints/#servicekubernetesioservice-proxy-name).
+    """
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": RESERVED_SERVICE,
+            "namespace": "kube-system",
+            "labels": {"service.kubernetes.io/service-proxy-name": "reserved"},
+        },
+        "spec": {
+            "type": "NodePort",
+            "ports": [{"name": f"port-{port}", "protocol": "TCP", "port": port, "nodePort": port} for port in ports],
+        },
+    }
+    content = yaml.safe_dump(service, sort_keys=False)
+    return Stack(RESERVED_SERVICE, HostFile(f"{MANIFESTS}/{RESERVED_SERVICE}.yaml", content))

@@ -1,0 +1,45 @@
+"""The CA, the certificate of the platform's sites, and the trust of every host in them."""
+
+from __future__ import annotations
+
+from pyinfra import inventory
+
+from kubestage.certificates import given
+from kubestage.operations import apt, certificates
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+
+
+@phase("Certificates")
+def keep(plan: HostPlan) -> None:
+    """On the control plane host: the user's own certificates, or a CA made once and what it issues."""
+    settings = plan.settings
+    apt.installed(packages=("ca-certificates", "openssl"), name="Programs for certificates")
+    if plan.is_control_plane:
+        certificates.kept(
+            cluster_name=settings.cluster_name,
+            domain=settings.domain,
+            ca=given(settings.ca_certificate, settings.ca_key),
+            wildcard=given(settings.wildcard_certificate, settings.wildcard_key),
+            name="CA and wildcard certificate",
+        )
+
+
+@phase("Trust")
+def trust(plan: HostPlan) -> None:
+    """The CA trusted by every host's programs, by containerd and Docker for the registry; a copy for the user."""
+    settings = plan.settings
+    control_plane = inventory.get_host(plan.control_plane)
+    certificates.trusted(
+        control_plane=control_plane,
+        registry=settings.site("registry") if "registry" in settings.stacks else "",
+        wanted=settings.has_ca,
+        name="The CA is trusted",
+    )
+    if plan.is_control_plane:
+        certificates.fetched(
+            control_plane=control_plane,
+            path=plan.kubeconfig.with_name("ca.crt"),
+            wanted=settings.has_ca,
+            name="Copy of the CA's certificate",
+        )

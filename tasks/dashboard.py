@@ -1,0 +1,20 @@
+"""The dashboard, a page of the cluster for people."""
+
+from __future__ import annotations
+
+from kubestage.operations import stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks import dashboard
+
+
+@phase("Dashboard")
+def install(plan: HostPlan) -> None:
+    """The flavour of the settings, and no other one."""
+    if plan.is_control_plane:
+        stacks.switched(
+            stack=dashboard.other_dashboard(plan.settings), on=False, name="The dashboard's other flavour is gone"
+        )
+        stacks.switched(
+            stack=dashboard.dashboard(plan.settings), on="dashboard" in plan.settings.stacks, name="Dashboard"
+        )

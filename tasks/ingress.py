@@ -1,0 +1,28 @@
+"""The ingress."""
+
+from __future__ import annotations
+
+from kubestage.operations import certificates, files, stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks import ingress
+
+
+@phase("Ingress")
+def install(plan: HostPlan) -> None:
+    """Contour and its Envoys, what they need on the control plane host's disk first; or nothing of it."""
+    if not plan.is_control_plane:
+        return
+    settings = plan.settings
+    on = "ingress" in settings.stacks
+    if on:
+        files.downloaded(
+            address=settings.profile.file(settings.contour_crds_url),
+            path=ingress.DEFINITIONS,
+            sha256=settings.contour_crds_sha256,
+            name="Contour's definitions",
+        )
+        certificates.mutual(folder=ingress.XDS, uses=ingress.XDS_USES, name="Certificates of Contour and its Envoys")
+    stacks.switched(stack=ingress.ingress(settings), on=on, name="ingress")
+    if not on:
+        files.folder_absent(path=ingress.XDS, name="No certificates of Contour and its Envoys")

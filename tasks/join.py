@@ -1,0 +1,25 @@
+"""The workers."""
+
+from __future__ import annotations
+
+from pyinfra import inventory
+
+from kubestage import kubelet
+from kubestage.operations import kubeadm
+from kubestage.operations import kubelet as operations
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+
+
+@phase("Join")
+def workers(plan: HostPlan) -> None:
+    """All workers at once; then the kubelet of every host is seen to."""
+    if not plan.is_control_plane:
+        control_plane = inventory.get_host(plan.control_plane)
+        kubeadm.join(
+            control_plane=control_plane,
+            node_ip=plan.address,
+            ignore_preflight=plan.settings.kubeadm_ignore_preflight,
+            name="kubeadm join",
+        )
+    operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")

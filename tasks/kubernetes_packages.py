@@ -1,0 +1,19 @@
+"""kubelet, kubeadm and kubectl."""
+
+from __future__ import annotations
+
+from kubestage import apt_sources, kubelet
+from kubestage.operations import apt, files
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+
+
+@phase("Kubernetes packages")
+def install(plan: HostPlan) -> None:
+    """The pinned version, held: an unattended upgrade must not move a node. The kubelet finds its settings."""
+    files.write(files=kubelet.files(plan.settings), name="The kubelet's settings")
+    apt.pinned(
+        packages=apt_sources.kubernetes_packages(plan),
+        origins=apt_sources.origins(plan),
+        name="kubelet, kubeadm, kubectl",
+    )

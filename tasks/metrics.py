@@ -1,0 +1,21 @@
+"""metrics-server."""
+
+from __future__ import annotations
+
+from kubestage.operations import certificates, files, stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks import metrics
+
+
+@phase("Metrics")
+def install(plan: HostPlan) -> None:
+    """metrics-server with a certificate of its own; or nothing of it."""
+    if not plan.is_control_plane:
+        return
+    on = "metrics" in plan.settings.stacks
+    if on:
+        certificates.mutual(folder=metrics.SERVING, uses=metrics.SERVING_USES, name="metrics-server's certificate")
+    stacks.switched(stack=metrics.metrics(plan.settings), on=on, name="metrics-server")
+    if not on:
+        files.folder_absent(path=metrics.SERVING, name="No certificate of metrics-server")

@@ -1,0 +1,38 @@
+"""The pod network, and the NodePorts that no Service may have."""
+
+from __future__ import annotations
+
+from pyinfra import inventory
+
+from kubestage.operations import node_certificates, nodes, stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks import network
+
+
+@phase("Network")
+def install(plan: HostPlan) -> None:
+    """flannel and the reserved NodePorts; ends with every node Ready, labelled, tainted and serving."""
+    if plan.is_control_plane:
+        reserved = network.reserved_node_ports(plan.reserved_ports)
+        flannel = network.flannel(plan.settings)
+        if plan.reserved_ports:
+            stacks.kept(stacks=[reserved, flannel], name="flannel, reserved NodePorts")
+        else:  # a range above all that listens: a Service without ports is refused
+            stacks.kept(stacks=[flannel], name="flannel")
+            stacks.removed(stack=reserved, name="No reserved NodePorts")
+    if plan.acts_for_all:
+        control_plane = inventory.get_host(plan.control_plane)
+        nodes.marked(
+            control_plane=control_plane,
+            labels={name: plan.cluster[name].node_labels for name in plan.targeted},
+            taints={name: plan.taints(name) for name in plan.targeted},
+            name="Labels and taints",
+        )
+        nodes.ready(control_plane=control_plane, names=plan.targeted, name="Nodes are Ready")
+        node_certificates.approved(
+            control_plane=control_plane,
+            addresses=plan.addresses,
+            awaited=plan.targeted,
+            name="Kubelets' serving certificates",
+        )

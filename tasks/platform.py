@@ -1,0 +1,24 @@
+"""The end of the platform's phases: every stack serves."""
+
+from __future__ import annotations
+
+from pyinfra import inventory
+
+from kubestage.operations import stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks import network
+from kubestage.stacks.catalogue import chosen
+
+
+@phase("Platform")
+def serve(plan: HostPlan) -> None:
+    """Waits for all at once: they have pulled their images and started side by side."""
+    if plan.acts_for_all:
+        kept = [network.flannel(plan.settings), *chosen(plan.settings).values()]
+        stacks.serving(
+            control_plane=inventory.get_host(plan.control_plane),
+            workloads=[network.CLUSTER_DNS, network.KUBE_PROXY, *(each for stack in kept for each in stack.workloads)],
+            apis=[api for stack in kept for api in stack.apis],
+            name="Every stack serves",
+        )

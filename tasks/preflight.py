@@ -1,0 +1,21 @@
+"""Nothing is touched before every setting and every host has been checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra import host, state
+
+from kubestage import preflight
+from kubestage.plan import HostPlan
+
+
+def check() -> HostPlan:
+    """This host's plan; raises with all that is wrong, anywhere."""
+    checked = preflight.check(state)
+    return HostPlan(
+        name=host.name,
+        checked=checked,
+        targeted=tuple(target.name for target in state.inventory.get_active_hosts()),
+        kubeconfig=Path(state.cwd or ".") / ".state" / checked.inventory / "kubeconfig",
+    )

@@ -1,0 +1,28 @@
+"""The image registry."""
+
+from __future__ import annotations
+
+from kubestage.operations import files, registry, stacks
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks.registry import LOGINS
+from kubestage.stacks.registry import registry as registry_stack
+
+
+@phase("Registry")
+def install(plan: HostPlan) -> None:
+    """Its users first, whose hashes it serves by; or nothing of it."""
+    if not plan.is_control_plane:
+        return
+    settings = plan.settings
+    on = "registry" in settings.stacks
+    if on:
+        registry.logins(
+            site=settings.site("registry"),
+            users=registry.Users(settings.registry_users),
+            namespaces=settings.registry_pull_namespaces,
+            name="The registry's users",
+        )
+    stacks.switched(stack=registry_stack(settings), on=on, name="registry")
+    if not on:
+        files.folder_absent(path=LOGINS, name="No users of the registry")

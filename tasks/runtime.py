@@ -1,0 +1,28 @@
+"""containerd, which the kubelet uses, and Docker beside it."""
+
+from __future__ import annotations
+
+from kubestage import apt_sources, runtime
+from kubestage.operations import apt, files, systemd
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+
+
+@phase("Runtime")
+def install(plan: HostPlan) -> None:
+    """Apt sources of the mirror profile, both runtimes at their pinned version, configured before they first start."""
+    settings = plan.settings
+    containerd_files = [runtime.containerd_config(settings), *runtime.registry_hosts(settings)]
+    apt.sources(entries=apt_sources.sources(plan), name="apt sources")
+    files.write(
+        files=[*containerd_files, runtime.docker_config(settings)], name="Configuration of containerd and Docker"
+    )
+    apt.pinned(
+        packages=apt_sources.runtime_packages(plan),
+        origins=apt_sources.origins(plan),
+        name="containerd and Docker",
+    )
+    systemd.services(
+        units={"containerd.service": [runtime.CONTAINERD_CONFIG], "docker.service": [runtime.DOCKER_CONFIG]},
+        name="Services of containerd and Docker",
+    )

@@ -1,0 +1,33 @@
+"""Volumes on the nodes' own disks."""
+
+from __future__ import annotations
+
+from kubestage.operations import stacks, storage
+from kubestage.phase import phase
+from kubestage.plan import HostPlan
+from kubestage.stacks.registry import registry
+from kubestage.stacks.storage import STORAGE_CLASS
+from kubestage.stacks.storage import storage as storage_stack
+
+
+@phase("Volumes")
+def volumes(plan: HostPlan) -> None:
+    """The folders that a rebuilt host has lost, before its kubelet makes them: for root alone, and so for no pod."""
+    if plan.volumes and not plan.report.kubelet_conf:
+        storage.folders(volumes=plan.volumes, name="Folders of the volumes")
+
+
+@phase("Storage")
+def install(plan: HostPlan) -> None:
+    """The provisioner with the default StorageClass; or nothing of it, the folder on each node included."""
+    settings = plan.settings
+    on = "storage" in settings.stacks
+    if plan.is_control_plane and on:
+        stacks.kept(stacks=[storage_stack(settings)], name="local-path-provisioner")
+    if plan.is_control_plane and not on:
+        if "registry" not in settings.stacks:
+            # Its volume may be one of these: it goes while there is somebody to delete it.
+            stacks.removed(stack=registry(settings), name="No registry")
+        storage.removed(stack=storage_stack(settings), storage_class=STORAGE_CLASS, name="No local-path-provisioner")
+    if not on:
+        storage.empty_folder_absent(path=settings.storage_path, name="No folder of volumes")

@@ -1,0 +1,31 @@
+"""What a person wants to know at the end of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra import inventory
+
+from kubestage.operations import overview
+from kubestage.overview import Place
+from kubestage.phase import report_times
+from kubestage.plan import HostPlan
+
+
+def show(plan: HostPlan) -> None:
+    """The time of each phase, and what is where."""
+    if plan.acts_for_all:
+        common = plan.cluster[plan.control_plane]
+        addresses = {
+            name: plan.cluster[name].public_address or inventory.get_host(name).data.get("ssh_hostname") or address
+            for name, address in plan.addresses.items()
+        }
+        place = Place(
+            inventory=f"inventory/{plan.checked.inventory}.py",
+            folder=Path(".state") / plan.checked.inventory,
+            control_plane=plan.control_plane,
+            server=f"https://{common.public_address or plan.addresses[plan.control_plane]}:{common.api_port}",
+            addresses=addresses,
+        )
+        report_times(name="Time of each phase")
+        overview.shown(settings=common, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where")

@@ -1,0 +1,147 @@
+"""The commands that a person gives, as tests give them: the lab, a deploy, the verification."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import build
+from lab.definition import CHECKOUT
+from lab.host_processes import wait_until
+
+INVENTORY = "inventory/lab.py"
+HOSTS = ("cp1", "w1", "w2")
+KUBECONFIG = CHECKOUT / ".state" / "lab" / "kubeconfig"
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+
+
+def environment(**values: str) -> dict[str, str]:
+    """This process's environment without the lab's own variables, and with `values`."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("KUBESTAGE_LAB_")}
+    return {**plain, "PYINFRA_PROGRESS": "off", **values}
+
+
+def _lab(words: Sequence[str], values: Mapping[str, str], given: str | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "lab", *words]
+    return subprocess.run(
+        argv, cwd=CHECKOUT, env=environment(**values), input=given, capture_output=True, text=True, check=False
+    )
+
+
+def lab(*words: str, given: str | None = None, **values: str) -> str:
+    """What `python -m lab` prints; `values` are put into its environment, `given` is its input."""
+    result = _lab(words, values, given)
+    assert result.returncode == 0, f"{words}: exit code {result.returncode}\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def lab_refuses(*words: str, **values: str) -> str:
+    """The message of a `python -m lab` that is to fail."""
+    result = _lab(words, values)
+    assert result.returncode == 1, f"{words}: exit code {result.returncode}\n{result.stdout}{result.stderr}"
+    return result.stderr
+
+
+def on(host: str, command: str, *, given: str | None = None, **values: str) -> str:
+    """What a shell command prints on a lab host; `given` is its input."""
+    return lab("ssh", host, "--", command, given=given, **values).strip()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A deploy that has ended. changed: operation -> the hosts on which it changed something."""
+
+    changed: dict[str, list[str]]
+    totals: dict[str, int]
+
+
+def deploy_command(*flags: str, inventory: str = INVENTORY) -> list[str]:
+    return [str(PYINFRA), inventory, "deploy.py", "-y", *flags]
+
+
+def deploy(*flags: str, inventory: str = INVENTORY, **values: str) -> Run:
+    """Run the deploy to its good end."""
+    argv = deploy_command("--json", *flags, inventory=inventory)
+    result = subprocess.run(argv, cwd=CHECKOUT, env=environment(**values), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{argv}: exit code {result.returncode}\n{result.stdout}{result.stderr}"
+    results = json.loads(result.stdout)["results"]
+    assert not results["failed_hosts"], results["failed_hosts"]
+    assert results["totals"]["error"] == 0, results["totals"]
+    assert results["totals"]["no_change"] > 0, results["totals"]
+    changed = {one["name"]: sorted(one["success"]) for one in results["operations"] if one["success"]}
+    return Run(changed, results["totals"])
+
+
+def deploy_refused(*flags: str, inventory: str = INVENTORY) -> str:
+    """Run a deploy that is to be refused before anything is touched; its message."""
+    result = subprocess.run(
+        deploy_command(*flags, inventory=inventory),
+        cwd=CHECKOUT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Nothing was changed" in result.stderr, result.stderr
+    return result.stderr
+
+
+def verify(*checks: str, inventory: str = INVENTORY) -> set[str]:
+    """Run the verification, or only `checks` of it; those that failed, such as "test_hosts.py::test_no_swap[w1]"."""
+    argv = [sys.executable, "-m", "pytest", "--inventory", inventory, "-q", "--tb=short"]
+    argv += [f"tests/verify/{check}" for check in checks] or ["tests/verify"]
+    result = subprocess.run(argv, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    failed = {
+        line.split(" ")[1].removeprefix("tests/verify/")
+        for line in result.stdout.splitlines()
+        if line.startswith(("FAILED ", "ERROR "))
+    }
+    assert bool(failed) == bool(result.returncode), result.stdout
+    print(result.stdout)  # pytest shows it where the test fails
+    return failed
+
+
+def kubectl(*words: str, given: str | None = None) -> str:
+    """What kubectl prints, as the lab cluster's user; the version that the lab has built."""
+    argv = [str(build.RELEASES[0].kubernetes.build() / "kubectl"), *words]
+    values = {"KUBECONFIG": str(KUBECONFIG)}
+    result = subprocess.run(argv, env=environment(**values), input=given, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"kubectl {words}: {result.stderr}"
+    return result.stdout
+
+
+def kubectl_json(*words: str) -> Any:
+    return json.loads(kubectl(*words, "--output", "json"))
+
+
+def settle(within_s: int = 240) -> None:
+    """Wait until what the API server's absence has ended is back: every pod is Ready, and every Deployment knows it."""
+
+    def is_well(thing: Any) -> bool:
+        conditions = {one["type"]: one["status"] for one in thing["status"].get("conditions", ())}
+        name = "Available" if thing["kind"] == "Deployment" else "Ready"
+        return thing["status"].get("phase") == "Succeeded" or conditions.get(name) == "True"
+
+    def all_well() -> bool:
+        return all(map(is_well, kubectl_json("get", "pods,deployments", "--all-namespaces")["items"]))
+
+    assert wait_until(all_well, within_s, 1.0), kubectl("get", "pods,deployments", "--all-namespaces")
+
+
+def dry_run(manifest: str) -> str:
+    """What the API server would make of a manifest (YAML); nothing is made. Its namespaces have to be there."""
+    return kubectl("apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename=-", given=manifest)
+
+
+def kubestage(word: str) -> subprocess.CompletedProcess[str]:
+    """A command about a cluster that a run has made, at its end: `make status` is kubestage("status")."""
+    argv = [sys.executable, "-m", "kubestage", word, INVENTORY]
+    return subprocess.run(argv, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=False)

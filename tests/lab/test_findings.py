@@ -1,0 +1,273 @@
+"""What `make verify` finds when things are broken: the checks that are to see it fail, and no other.
+
+Many things are broken at the same time, each of them where it does not hide another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from kubestage.kubernetes import KUBECTL
+from tests.lab.commands import HOSTS, KUBECONFIG, deploy, on, settle, verify
+from tests.lab.sites import DOMAIN
+
+
+def each(check: str, hosts: Iterable[str] = HOSTS) -> tuple[str, ...]:
+    """The check as it is run for every host."""
+    return tuple(f"{check}[{host}]" for host in hosts)
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """What is broken by hand on a host, and the checks that see it. `mend_it`: "" where a run repairs it."""
+
+    host: str
+    break_it: str
+    checks: tuple[str, ...]
+    mend_it: str = ""
+
+
+@contextmanager
+def broken(breakages: Iterable[Breakage]) -> Iterator[set[str]]:
+    """While all of it is broken: the checks that are to see it. In the end all is mended, by a run where it can be."""
+    with ExitStack() as mends:
+        mends.callback(deploy)
+        wanted: set[str] = set()
+        for breakage in breakages:
+            on(breakage.host, breakage.break_it)
+            if breakage.mend_it:
+                mends.callback(on, breakage.host, breakage.mend_it)
+            wanted.update(breakage.checks)
+        yield wanted
+
+
+STRAY = Breakage(
+    "cp1",
+    f"printf 'apiVersion: v1\\nkind: Node\\nmetadata: {{name: stray}}\\n' | {KUBECTL} create -f -",
+    ("test_nodes.py::test_node_set",),
+    # A DaemonSet is not told of a node that goes: only when one of its pods does, it stops waiting for that node.
+    f"{KUBECTL} delete node stray && {KUBECTL} -n projectcontour delete pods --field-selector status.phase=Pending",
+)
+
+
+def test_what_is_not_as_settings_say(cluster: None) -> None:
+    """A node that no inventory has is the one thing here for which the cluster itself is changed."""
+    with broken([STRAY]) as wanted:
+        checks = ("test_hosts.py", "test_nodes.py", "test_apiserver.py")
+        seen = verify(*checks, inventory="tests/lab/other_settings/lab.py")
+    assert seen == {
+        *wanted,
+        "test_hosts.py::test_packages[w1]",
+        "test_nodes.py::test_versions[w1]",
+        "test_nodes.py::test_internal_address[w1]",
+        "test_nodes.py::test_labels[w1]",
+        "test_apiserver.py::test_running_flags",
+        "test_apiserver.py::test_kubeadm_configuration",
+        "test_apiserver.py::test_reservation",
+        "test_apiserver.py::test_a_reserved_port_is_refused",
+    }
+
+
+def test_random_ports_that_are_to_be_reserved(cluster: None) -> None:
+    check = "test_apiserver.py::test_random_ports_are_not_reserved_ones"
+    assert verify(check, inventory="tests/lab/other_reservation/lab.py") == {check}
+
+
+# A certificate of the platform's CA for a few days, in the place of the wildcard certificate.
+SHORT = f"""
+cd $(mktemp -d)
+openssl req -new -newkey rsa:2048 -nodes -keyout key -out request -subj /CN={DOMAIN} 2>/dev/null
+printf 'subjectAltName=DNS:{DOMAIN},DNS:*.{DOMAIN}' >extensions
+pki=/etc/kubernetes/kubestage/pki
+openssl x509 -req -days 9 -CA $pki/ca.crt -CAkey $pki/ca.key -extfile extensions -in request 2>/dev/null >certificate
+{KUBECTL} -n projectcontour create secret tls wildcard --cert certificate --key key --dry-run=client -o yaml |
+    {KUBECTL} replace -f -
+"""
+LOCAL = "PREROUTING -t nat -p tcp ! --dport 22 -m addrtype --dst-type LOCAL -j ACCEPT"
+SERVICES = "PREROUTING -t nat -p tcp --dport 80 -d 10.96.0.0/12 -j ACCEPT"
+LISTENER = "kubestage-test-listener"
+# It is never Ready, not even for the moment that it lives.
+IN_A_LOOP = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: in-a-loop, namespace: kube-flannel}
+spec:
+  containers:
+    - name: it
+      image: docker.io/library/busybox:1.35.0
+      command: ["false"]
+      readinessProbe: {exec: {command: ["false"]}}
+"""
+
+
+def opened(namespace: str, name: str, without: str) -> str:
+    """The command that lets a Deployment run with a ConfigMap "open": its own, but for the lines that sed takes out."""
+    volumes = [{"name": "configuration", "configMap": {"name": "open"}}]
+    patch = json.dumps({"spec": {"template": {"spec": {"volumes": volumes}}}})
+    return (
+        f"{KUBECTL} -n {namespace} get configmap {name} -o yaml | "
+        f"sed -e 's/^  name: .*/  name: open/' -e '/^  uid:/d' -e '/^  resourceVersion:/d' -e '{without}' | "
+        f"{KUBECTL} create -f - && {KUBECTL} -n {namespace} patch deployment {name} -p '{patch}' && "
+        f"{KUBECTL} -n {namespace} rollout status deployment {name} --timeout 60s"
+    )
+
+
+BROKEN = (
+    # What comes from outside to a NodePort of this node gets nowhere.
+    Breakage(
+        "w1",
+        f"iptables -I {LOCAL}",
+        (
+            *(f"test_sites.py::test_{name}[w1]" for name in ("https", "http", "certificate", "redirect")),
+            *(f"test_sites.py::test_{name}[w1]" for name in ("a_users_site", "a_clients_address")),
+            *(f"test_dashboard.py::test_refused_{name}[w1]" for name in ("without_login", "with_a_wrong_token")),
+            "test_dashboard.py::test_served_with_a_token[w1]",
+            *(f"test_registry.py::test_refused_{name}[w1]" for name in ("without_login", "with_a_wrong_password")),
+            "test_registry.py::test_push_and_pull[w1]",
+            "test_network.py::test_node_port[w1]",
+        ),
+        f"iptables -D {LOCAL}",
+    ),
+    Breakage(
+        "w2",
+        f"systemd-run --unit {LISTENER} perl -MIO::Socket::INET -e "
+        "'IO::Socket::INET->new(Listen => 1, LocalPort => 3000) and sleep 600'",
+        ("test_apiserver.py::test_ports_in_use_are_reserved[w2]",),
+        f"systemctl stop {LISTENER}",
+    ),
+    Breakage("w1", f"iptables -I {SERVICES}", ("test_network.py::test_cluster_ip[w1]",), f"iptables -D {SERVICES}"),
+    # Hosts.
+    Breakage("w1", "sed -i /overlay/d /etc/modules-load.d/kubestage.conf", ("test_hosts.py::test_kernel_modules[w1]",)),
+    Breakage(
+        "w1",
+        "printf '[Service]\\nExecStart=true\\n' >/etc/systemd/system/chrony.service && systemctl daemon-reload",
+        ("test_hosts.py::test_time_synchronisation[w1]",),
+        "rm /etc/systemd/system/chrony.service && systemctl daemon-reload",
+    ),
+    Breakage(
+        "w2",
+        "install -m 600 /dev/null /etc/kubernetes/kubestage/join.yaml",
+        ("test_hosts.py::test_no_token_left[w2]",),
+        "rm /etc/kubernetes/kubestage/join.yaml",
+    ),
+    Breakage(
+        "w1",
+        "rm /usr/local/share/ca-certificates/kubestage.crt && update-ca-certificates --fresh",
+        (
+            "test_trust.py::test_ca_is_trusted[w1]",
+            "test_trust.py::test_sites_from_the_host[w1]",
+            "test_registry.py::test_pull_by_a_pod[w1]",
+        ),
+    ),
+    Breakage(
+        "cp1",
+        f"sed -i s/registry.{DOMAIN}/registri.{DOMAIN}/ /etc/hosts",
+        (
+            "test_trust.py::test_sites_from_the_host[cp1]",
+            "test_registry.py::test_pull_by_a_pod[cp1]",
+            "test_registry.py::test_pull_by_docker",
+        ),
+    ),
+    Breakage("cp1", f"rm -r /etc/docker/certs.d/registry.{DOMAIN}", ("test_trust.py::test_registry_is_trusted[cp1]",)),
+    Breakage("cp1", "rm /etc/kubernetes/kubestage/registry/config.json", ("test_hosts.py::test_secrets[cp1]",)),
+    Breakage(
+        "w1",
+        "chmod 644 /etc/kubernetes/kubelet.conf",
+        ("test_hosts.py::test_secrets[w1]",),
+        "chmod 600 /etc/kubernetes/kubelet.conf",
+    ),
+    # Nodes and pods.
+    Breakage("cp1", f"{KUBECTL} cordon w2", ("test_nodes.py::test_ready[w2]",), f"{KUBECTL} uncordon w2"),
+    Breakage(
+        "cp1",
+        f"echo '{IN_A_LOOP}' | {KUBECTL} create -f -",
+        (
+            "test_system_pods.py::test_ready_pods[kube-flannel]",
+            "test_system_pods.py::test_no_restart_loop[kube-flannel]",
+        ),
+        f"{KUBECTL} -n kube-flannel delete pod in-a-loop --now",
+    ),
+    # Stacks.
+    Breakage(
+        "cp1",
+        f"{KUBECTL} -n projectcontour scale deployment default-backend --replicas 0",
+        (*each("test_sites.py::test_https"), *each("test_sites.py::test_http")),
+    ),
+    Breakage("cp1", SHORT, each("test_sites.py::test_certificate")),
+    # Open to everybody.
+    Breakage(
+        "cp1",
+        opened("registry", "registry", "/^ *auth:/,/^ *path:/d"),
+        (
+            *each("test_registry.py::test_refused_without_login"),
+            *each("test_registry.py::test_refused_with_a_wrong_password"),
+        ),
+        f"{KUBECTL} -n registry delete configmap open",
+    ),
+    Breakage(
+        "cp1",
+        opened("dashboard", "kube-web-view", "/requires: {provider_name/d"),
+        (
+            *each("test_dashboard.py::test_refused_without_login"),
+            *each("test_dashboard.py::test_refused_with_a_wrong_token"),
+        ),
+        f"{KUBECTL} -n dashboard delete configmap open",
+    ),
+    Breakage(
+        "cp1",
+        f"{KUBECTL} -n registry annotate ingress registry ingress.kubernetes.io/force-ssl-redirect-",
+        each("test_sites.py::test_redirect"),
+    ),
+    Breakage(
+        "cp1",
+        f'{KUBECTL} -n projectcontour patch service envoy -p \'{{"spec":{{"externalTrafficPolicy":"Cluster"}}}}\'',
+        each("test_sites.py::test_a_clients_address"),
+    ),
+    Breakage(
+        "cp1",
+        f"{KUBECTL} -n local-path-storage get configmap local-path-config -o yaml | sed s/0777/0700/ "
+        f"| {KUBECTL} replace -f -",
+        ("test_storage.py::test_data_outlives_its_pod",),
+    ),
+)
+
+
+def test_what_is_broken(cluster: None) -> None:
+    """In the cluster and on its hosts."""
+    KUBECONFIG.chmod(0o644)
+    with broken(BROKEN) as wanted:
+        seen = verify()
+    assert seen == {*wanted, "test_hosts.py::test_kubeconfig_is_private"}
+    assert verify() == set()
+
+
+MANIFEST = "/etc/kubernetes/manifests/kube-scheduler.yaml"
+AWAY = (
+    # No namespace of a verification's own could be deleted while an API does not answer: by itself, so.
+    Breakage(
+        "cp1",
+        f"{KUBECTL} -n kube-system scale deployment metrics-server --replicas 0",
+        ("test_metrics.py::test_api_service", *each("test_metrics.py::test_top_node"), "test_metrics.py::test_top_pod"),
+    ),
+    Breakage(
+        "cp1",
+        f"mv {MANIFEST} /root/ && {KUBECTL} -n kube-system wait --for=delete --timeout=60s pod/kube-scheduler-cp1",
+        ("test_system_pods.py::test_control_plane_pod[kube-scheduler]",),
+        f"mv /root/kube-scheduler.yaml {MANIFEST} && "
+        f"{KUBECTL} -n kube-system wait --for=create --timeout=60s pod/kube-scheduler-cp1 && "
+        f"{KUBECTL} -n kube-system wait --for=condition=Ready --timeout=60s pod/kube-scheduler-cp1",
+    ),
+)
+FROZEN = Breakage("cp1", "kill -STOP $(pidof etcd)", ("test_apiserver.py::test_healthy",), "kill -CONT $(pidof etcd)")
+
+
+def test_what_is_away(cluster: None) -> None:
+    with broken(AWAY) as wanted:
+        assert verify("test_metrics.py", "test_system_pods.py") == wanted
+    with broken([FROZEN]) as wanted:
+        assert verify("test_apiserver.py::test_healthy") == wanted
+    settle()
+    assert verify("test_metrics.py", "test_system_pods.py", "test_apiserver.py::test_healthy") == set()

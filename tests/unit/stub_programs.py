@@ -1,0 +1,33 @@
+"""Run a command that is meant for a host in a folder of its own, with programs that stand in for the host's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def run_with(
+    folder: Path, command: str, programs: dict[str, str], moved: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` by sh. `programs`: name -> what it does, in sh; each call of one goes to the file "calls" first.
+
+    The paths in the command that begin with one of `moved` are moved into `folder`.
+    """
+    stubs = folder / "stubs"
+    stubs.mkdir(exist_ok=True)
+    for name, script in programs.items():
+        program = stubs / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/calls\n{script}\n')
+        program.chmod(0o755)
+    for prefix in moved:
+        (folder / prefix.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        command = command.replace(prefix, f"{folder}{prefix}")
+    (folder / "calls").write_text("")
+    environment = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+def calls(folder: Path) -> list[str]:
+    """The calls of the programs in the last command, in their order."""
+    return (folder / "calls").read_text().splitlines()

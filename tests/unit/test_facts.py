@@ -1,0 +1,434 @@
+"""What facts make of a host's answers; and their commands, run where they can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_hosts import Hosts, fact
+from pyinfra.api import FactBase
+from stub_programs import run_with
+
+from kubestage.facts.files import FileState, FileStates
+from kubestage.facts.kubernetes import (
+    Apiserver,
+    ApiserverFlags,
+    ImagesPresent,
+    Kubeadm,
+    KubeadmState,
+    ManifestsApplied,
+    Nodes,
+    Ready,
+    Workload,
+    WorkloadsReady,
+)
+from kubestage.facts.packages import PackageState, PackageStates
+from kubestage.facts.system import LoadedModules, Swap, SwapState, Sysctls
+from kubestage.facts.units import UnitState, UnitStates
+from kubestage.host_file import HostFile
+
+
+def sh(command: str) -> list[str]:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "default"),
+    [
+        (FileStates, {"paths": ["/a"]}, {}),
+        (PackageStates, {"names": ["a"]}, {}),
+        (Sysctls, {"names": ["a.b"]}, {}),
+        (LoadedModules, {"modules": ["a"]}, []),
+        (Swap, {}, SwapState((), (), ())),
+        (UnitStates, {"units": {"a.service": ()}}, {}),
+        (Kubeadm, {}, KubeadmState()),
+        (Apiserver, {}, ApiserverFlags()),
+        (Nodes, {}, {}),
+        (ManifestsApplied, {"parts": ["true"]}, False),
+        (WorkloadsReady, {}, Ready()),
+        (ImagesPresent, {}, []),
+    ],
+)
+def test_a_host_that_says_nothing(kind: type[FactBase[object]], arguments: dict[str, object], default: object) -> None:
+    """pyinfra takes the default then: operations rely on it before there is a cluster."""
+    host = Hosts({"h1": {fact(kind, **arguments): []}})["h1"]
+    assert host.get_fact(kind, **arguments) == default
+
+
+class TestFileStates:
+    def test_files_as_they_are(self, tmp_path: Path) -> None:
+        plain, secret, blank = (tmp_path / name for name in ("plain", "secret", "two  words"))
+        for path, mode in ((plain, 0o644), (secret, 0o600), (blank, 0o4755)):
+            path.write_text(path.name)
+            path.chmod(mode)
+        (tmp_path / "folder").mkdir()
+        paths = [str(path) for path in (plain, secret, blank, tmp_path / "folder", tmp_path / "missing")]
+        owner = f"{plain.stat().st_uid}:{plain.stat().st_gid}"
+        assert FileStates().process(sh(fact(FileStates, paths=paths))) == {
+            str(plain): FileState(HostFile("", "plain").sha256, "644", owner),
+            str(secret): FileState(HostFile("", "secret").sha256, "600", owner),
+            str(blank): FileState(HostFile("", "two  words").sha256, "4755", owner),
+        }
+
+    def test_a_link_is_not_the_file_that_it_points_to(self, tmp_path: Path) -> None:
+        """So it is replaced: its own mode is 777."""
+        (tmp_path / "file").write_text("")
+        (tmp_path / "link").symlink_to(tmp_path / "file")
+        states = FileStates().process(sh(fact(FileStates, paths=[str(tmp_path / "link")])))
+        assert states[str(tmp_path / "link")].mode == "777"
+
+
+class TestPackageStates:
+    def test_parsed(self) -> None:
+        lines = [
+            "docker-ce 5:29.9.3-1~debian.12~bookworm hold ok installed",
+            "kubelet 1.36.3-1.1 install ok installed",
+            "kubeadm 1.36.3-1.1 hold ok half-configured",
+            "kubectl 1.36.3-1.1 hold reinstreq installed",
+            "containerd.io 2.4.2-1 deinstall ok config-files",
+        ]
+        assert PackageStates().process(lines) == {
+            "docker-ce": PackageState("5:29.9.3-1~debian.12~bookworm", held=True),
+            "kubelet": PackageState("1.36.3-1.1", held=False),
+        }
+
+    def test_a_package_that_only_others_name_is_not_installed(self) -> None:
+        """Recorded: dpkg knows it by the packages that depend on it or replace it, and prints no version."""
+        lines = ["containerd.io  unknown ok not-installed", "docker-ce 5:29.9.3-1 hold ok installed"]
+        assert PackageStates().process(lines) == {"docker-ce": PackageState("5:29.9.3-1", held=True)}
+
+    def test_a_package_that_is_not_known_is_no_error(self, tmp_path: Path) -> None:
+        dpkg = "echo 'kubelet 1.36.3-1.1 hold ok installed'; echo 'no packages found' >&2; exit 1"
+        result = run_with(tmp_path, fact(PackageStates, names=["kubelet", "none"]), {"dpkg-query": dpkg})
+        assert (result.returncode, result.stderr) == (0, "")
+        assert PackageStates().process(result.stdout.splitlines()) == {"kubelet": PackageState("1.36.3-1.1", True)}
+
+
+class TestSystem:
+    def test_sysctls(self) -> None:
+        lines = [
+            "net.ipv4.ip_forward = 1",
+            "net.ipv4.tcp_rmem = 4096\t131072\t6291456",
+            "kernel.core_pattern = |/a b=c",
+        ]
+        assert Sysctls().process(lines) == {
+            "net.ipv4.ip_forward": "1",
+            "net.ipv4.tcp_rmem": "4096 131072 6291456",
+            "kernel.core_pattern": "|/a b=c",
+        }
+
+    def test_sysctls_of_this_kernel(self) -> None:
+        states = Sysctls().process(sh(fact(Sysctls, names=["kernel.ostype", "kernel.no_such_setting"])))
+        assert states == {"kernel.ostype": "Linux"}
+
+    def test_modules_of_this_kernel(self) -> None:
+        assert LoadedModules().process(sh(fact(LoadedModules, modules=["no_such_module"]))) == []
+
+    def test_module_by_its_folder_or_by_its_effect(self, tmp_path: Path) -> None:
+        command = fact(LoadedModules, modules=["overlay", "br_netfilter", "vxlan"])
+        for prefix in ("/sys/module/", "/proc/filesystems", "/proc/sys/net/bridge"):
+            command = command.replace(prefix, f"{tmp_path}{prefix}")
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / "filesystems").write_text("nodev\tfuse_overlayfs\n")
+        assert sh(command) == []
+        (tmp_path / "proc" / "filesystems").write_text("nodev\tsysfs\nnodev\toverlay\n")
+        (tmp_path / "proc" / "sys" / "net" / "bridge").mkdir(parents=True)
+        (tmp_path / "sys" / "module" / "vxlan").mkdir(parents=True)
+        assert sh(command) == ["overlay", "br_netfilter", "vxlan"]
+
+    def test_swap(self) -> None:
+        lines = [
+            "in_use /dev/vdb",
+            "in_use /swap.img",
+            r"unit dev-disk-by\x2duuid-0c1d.swap",
+            "fstab /swap.img none swap sw 0 0",
+        ]
+        assert Swap().process(lines) == SwapState(
+            ("/dev/vdb", "/swap.img"), (r"dev-disk-by\x2duuid-0c1d.swap",), ("/swap.img none swap sw 0 0",)
+        )
+
+    def test_swap_by_its_command(self, tmp_path: Path) -> None:
+        """Units that are masked or only named by others bring nothing back."""
+        listed = "dev-vdb.swap loaded active active\nold.swap masked inactive dead\ngone.swap not-found inactive dead"
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/vdb partition 1024 0 -2\n")
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/fstab").write_text("/dev/vdb none swap sw 0 0\n# /dev/vdc none swap sw 0 0\n/a /b ext4 swap\n")
+        command = fact(Swap).replace("/proc/swaps", f"{tmp_path}/proc/swaps")
+        command = command.replace("/etc/fstab", f"{tmp_path}/etc/fstab")
+        result = run_with(tmp_path, command, {"systemctl": f"printf '%s\\n' '{listed}'"})
+        assert Swap().process(result.stdout.splitlines()) == SwapState(
+            ("/dev/vdb",), ("dev-vdb.swap",), ("/dev/vdb none swap sw 0 0",)
+        )
+
+
+STARTED = 1795532400  # 2026-11-24 15:00:00 UTC
+
+
+class TestUnitStates:
+    # Recorded: `systemctl show … --timestamp=us+utc` of systemd 252.
+    DOCKER = (
+        "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
+        "ActiveEnterTimestamp=Tue 2026-11-24 15:00:00.250000 UTC\n"
+    )
+    MISSING = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\nActiveEnterTimestamp=\n"
+
+    @pytest.mark.parametrize(
+        ("lines", "state"),
+        [
+            (DOCKER + "Newest=", UnitState(True, True, False, False)),
+            (DOCKER + f"Newest={STARTED}.249", UnitState(True, True, False, False)),
+            (DOCKER + f"Newest={STARTED}.251", UnitState(True, True, True, False)),
+            (
+                DOCKER.replace("=active", "=activating").replace("=enabled", "=disabled") + "Newest=",
+                UnitState(False, False, False, False),
+            ),
+            (DOCKER.replace("Reload=no", "Reload=yes") + "Newest=", UnitState(True, True, False, True)),
+            (DOCKER.replace("=enabled", "=static") + "Newest=", UnitState(True, True, False, False)),
+            (DOCKER.replace("=loaded", "=masked") + "Newest=1", None),
+            (MISSING + "Newest=", None),
+        ],
+        ids=["right", "older file", "newer file", "disabled", "reload", "static", "masked", "missing"],
+    )
+    def test_parsed(self, lines: str, state: UnitState | None) -> None:
+        states = UnitStates().process([*lines.splitlines(), "Unit=docker.service"])
+        assert states == ({"docker.service": state} if state else {})
+
+    def test_never_started_is_stale_when_it_has_a_file(self) -> None:
+        lines = self.DOCKER.replace("Tue 2026-11-24 15:00:00.250000 UTC", "") + "Newest=1.0\nUnit=docker.service"
+        assert UnitStates().process(lines.splitlines())["docker.service"].stale
+
+    def test_by_their_command(self, tmp_path: Path) -> None:
+        """Two units; the newest of a unit's files counts, and one that is missing does not."""
+        old, new = tmp_path / "old", tmp_path / "new"
+        for path, day in ((old, 23), (new, 25)):
+            path.write_text("")
+            moment = datetime(2026, 11, day, tzinfo=UTC).timestamp()
+            subprocess.run(["touch", "-d", f"@{moment}", path], check=True)
+        units = {
+            "docker.service": [str(old)],
+            "containerd.service": [str(new), str(old), str(tmp_path / "missing")],
+            "kubelet.service": (),
+            "none.service": [str(new)],
+        }
+        show = f"case $2 in none.service) printf '{self.MISSING}';; *) printf '{self.DOCKER}';; esac"
+        result = run_with(tmp_path, fact(UnitStates, units=units), {"systemctl": show})
+        assert result.stderr == ""
+        states = UnitStates().process(result.stdout.splitlines())
+        assert {unit: state.stale for unit, state in states.items()} == {
+            "docker.service": False,
+            "containerd.service": True,
+            "kubelet.service": False,
+        }
+
+    def test_a_unit_that_nothing_is_said_of_is_not_the_one_before(self) -> None:
+        lines = [*self.DOCKER.splitlines(), "Newest=", "Unit=docker.service", "Newest=", "Unit=other.service"]
+        assert list(UnitStates().process(lines)) == ["docker.service"]
+
+    def test_parts_of_a_second_count(self, tmp_path: Path) -> None:
+        """A file that is written a moment after the start of the service is newer."""
+        path = tmp_path / "file"
+        path.write_text("")
+        command = fact(UnitStates, units={"docker.service": [str(path)]})
+        for part, stale in ((".200", False), (".300", True)):
+            subprocess.run(["touch", "-d", f"@{STARTED}{part}", path], check=True)
+            result = run_with(tmp_path, command, {"systemctl": f"printf '{self.DOCKER}'"})
+            assert UnitStates().process(result.stdout.splitlines())["docker.service"].stale is stale
+
+    def test_times_are_utc_wherever_the_run_is_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        try:
+            lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.200", "Unit=docker.service"]
+            assert not UnitStates().process(lines)["docker.service"].stale
+            lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.300", "Unit=docker.service"]
+            assert UnitStates().process(lines)["docker.service"].stale
+        finally:
+            monkeypatch.undo()
+            time.tzset()
+
+
+class TestKubeadm:
+    def in_folder(self, folder: Path, files: list[str], running: str = "") -> KubeadmState:
+        for name in files:
+            path = folder / "etc/kubernetes" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        command = fact(Kubeadm).replace("/etc/kubernetes", f"{folder}/etc/kubernetes")
+        result = run_with(folder, command, {"systemctl": f'test "$3" = "{running}"'})
+        assert (result.returncode, result.stderr) == (0, "")
+        return Kubeadm().process(result.stdout.splitlines())
+
+    def test_bare(self, tmp_path: Path) -> None:
+        assert self.in_folder(tmp_path, []) == KubeadmState()
+
+    def test_control_plane(self, tmp_path: Path) -> None:
+        files = ["admin.conf", "kubelet.conf", "pki/ca.crt", "manifests/kube-apiserver.yaml", "kubestage/initialized"]
+        assert self.in_folder(tmp_path, files) == KubeadmState(
+            admin_conf=True, initialized=True, kubelet_conf=True, debris=True
+        )
+
+    def test_init_that_did_not_end(self, tmp_path: Path) -> None:
+        files = ["admin.conf", "kubelet.conf", "pki/ca.crt", "kubestage/kubeadm.yaml"]
+        assert self.in_folder(tmp_path, files) == KubeadmState(admin_conf=True, kubelet_conf=True, debris=True)
+
+    def test_reset_by_hand(self, tmp_path: Path) -> None:
+        assert self.in_folder(tmp_path, ["kubestage/initialized"]) == KubeadmState(initialized=True)
+
+    @pytest.mark.parametrize("left", ["pki/ca.crt", "bootstrap-kubelet.conf", "manifests/kube-apiserver.yaml"])
+    def test_debris(self, tmp_path: Path, left: str) -> None:
+        assert self.in_folder(tmp_path, [left]) == KubeadmState(debris=True)
+
+    @pytest.mark.parametrize("unit", ["kubestage-init", "kubestage-join"])
+    def test_at_work(self, tmp_path: Path, unit: str) -> None:
+        assert self.in_folder(tmp_path, ["pki/ca.crt"], unit) == KubeadmState(debris=True, running=unit)
+
+
+class TestApiserver:
+    MANIFEST = yaml.safe_dump(
+        {
+            "kind": "Pod",
+            "spec": {
+                "containers": [
+                    {"command": ["kube-apiserver", "--advertise-address=10.0.0.11", "--a=b=c", "--profiling"]},
+                ]
+            },
+        }
+    ).splitlines()
+
+    def test_all(self) -> None:
+        kept = ["apiServer:", "  extraArgs:", "  - name: v", '    value: "2"', "kind: ClusterConfiguration"]
+        lines = [*self.MANIFEST, "--- # process", "kube-apiserver", "--a=b", "--empty=", "--- # kubeadm", *kept]
+        assert Apiserver().process(lines) == ApiserverFlags(
+            {"advertise-address": "10.0.0.11", "a": "b=c", "profiling": ""}, {"a": "b", "empty": ""}, {"v": "2"}
+        )
+
+    @pytest.mark.parametrize("kept", [[], ["apiServer: {}"], ["apiServer: {extraArgs: null}"]])
+    def test_kubeadm_was_given_none(self, kept: list[str]) -> None:
+        assert Apiserver().process([*self.MANIFEST, "--- # process", "--- # kubeadm", *kept]).extra == {}
+
+    def test_none_runs(self) -> None:
+        assert Apiserver().process([*self.MANIFEST, "--- # process"]).process == {}
+
+    def test_no_control_plane(self, tmp_path: Path) -> None:
+        result = run_with(tmp_path, fact(Apiserver), {"pidof": "exit 1"}, moved=("/etc/kubernetes/",))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert Apiserver().process(result.stdout.splitlines()) == ApiserverFlags()
+
+    def test_by_its_command(self, tmp_path: Path) -> None:
+        """Of several processes the first counts; a process is one here that has the flags on its command line."""
+        manifests = tmp_path / "etc/kubernetes/manifests"
+        manifests.mkdir(parents=True)
+        (manifests / "kube-apiserver.yaml").write_text("\n".join(self.MANIFEST))
+        (tmp_path / "etc/kubernetes/admin.conf").touch()
+        kubectl = "echo 'apiServer: {extraArgs: [{name: v, value: \"2\"}]}'"
+        command = ["sh", "-c", "read line", "kube-apiserver", "--a=b", "--c=two words"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+            programs = {"pidof": f"echo {child.pid} 1", "kubectl": kubectl}
+            result = run_with(tmp_path, fact(Apiserver), programs, moved=("/etc/kubernetes/",))
+        flags = Apiserver().process(result.stdout.splitlines())
+        assert flags.manifest["advertise-address"] == "10.0.0.11"
+        assert flags.process == {"a": "b", "c": "two words"}
+        assert flags.extra == {"v": "2"}
+
+
+class TestCluster:
+    NODES = json.dumps(
+        {"kind": "List", "items": [{"metadata": {"name": "cp1"}}, {"metadata": {"name": "w1"}}]}, indent=4
+    )
+
+    def test_nodes(self) -> None:
+        assert Nodes().process(self.NODES.splitlines()) == {
+            "cp1": {"metadata": {"name": "cp1"}},
+            "w1": {"metadata": {"name": "w1"}},
+        }
+
+    @pytest.mark.parametrize(
+        ("admin_conf", "kubectl", "names"),
+        [
+            (False, f"echo '{NODES}'", []),
+            (True, f"echo '{NODES}'", ["cp1", "w1"]),
+            (True, "echo 'connection refused' >&2; exit 1", []),
+        ],
+        ids=["no cluster", "cluster", "no answer"],
+    )
+    def test_nodes_by_their_command(self, tmp_path: Path, admin_conf: bool, kubectl: str, names: list[str]) -> None:
+        (tmp_path / "etc/kubernetes").mkdir(parents=True)
+        if admin_conf:
+            (tmp_path / "etc/kubernetes/admin.conf").write_text("")
+        result = run_with(tmp_path, fact(Nodes), {"kubectl": kubectl}, moved=("/etc/kubernetes/",))
+        assert (result.returncode, result.stderr) == (0, "")
+        lines = result.stdout.splitlines()
+        assert list(Nodes().process(lines) if lines else Nodes.default()) == names
+
+    @pytest.mark.parametrize(
+        ("part", "kubectl", "same"),
+        [
+            ("echo 'kind: One'", "cat > @FOLDER@/asked; exit 0", True),
+            ("echo 'kind: One'", "cat > @FOLDER@/asked; echo difference; exit 1", False),
+            ("echo 'kind: One'", "cat > @FOLDER@/asked; echo 'no API' >&2; exit 2", False),
+        ],
+        ids=["same", "differs", "no API"],
+    )
+    def test_manifests_applied(self, tmp_path: Path, part: str, kubectl: str, same: bool) -> None:
+        command = fact(ManifestsApplied, parts=[part, "echo 'kind: Two'"])
+        result = run_with(tmp_path, command, {"kubectl": kubectl.replace("@FOLDER@", str(tmp_path))})
+        assert (result.returncode, result.stderr) == (0, "")
+        assert ManifestsApplied().process(result.stdout.splitlines()) is same
+        assert list(yaml.safe_load_all((tmp_path / "asked").read_text())) == [{"kind": "One"}, {"kind": "Two"}]
+
+    @pytest.mark.parametrize(
+        ("numbers", "ready"),
+        [
+            ("2 2 3 3 3 3", True),
+            ("2 1 3 3 3 3", False),
+            ("2 2 3 3 2 3", False),
+            ("2 2 3 3 3 2", False),
+            ("2 2 1 2 1 1", False),
+            ("1 1 3 3 3 ", False),
+            ("1     ", False),
+            ("1 1    ", False),
+        ],
+        ids=[
+            "ready",
+            "not seen by its controller",
+            "some are old",
+            "some are not ready",
+            "the old one is ready, the new one is not",
+            "none is ready",
+            "no status",
+            "no number at all",
+        ],
+    )
+    def test_workloads_ready(self, numbers: str, ready: bool) -> None:
+        """Generation, the one that was observed; replicas wanted, there, of the current version, ready."""
+        lines = [f"Deployment demo web {numbers}", "DaemonSet kube-flannel kube-flannel-ds 1 1 2 2 2 2"]
+        found = WorkloadsReady().process(lines).workloads
+        assert (Workload("demo", "Deployment", "web") in found) is ready
+        assert Workload("kube-flannel", "DaemonSet", "kube-flannel-ds") in found
+
+    @pytest.mark.parametrize(("node", "ready"), [("True", False), ("Unknown", True)])
+    def test_a_replica_on_a_node_that_is_down_is_not_waited_for(self, node: str, ready: bool) -> None:
+        lines = ["Node True", f"Node {node}", "DaemonSet demo agent 1 1 2 2 2 1", "Deployment demo web 1 1 2 2 2 1"]
+        assert (Workload("demo", "DaemonSet", "agent") in WorkloadsReady().process(lines).workloads) is ready
+        assert Workload("demo", "Deployment", "web") not in WorkloadsReady().process(lines).workloads
+
+    def test_apis_that_answer(self) -> None:
+        lines = ["APIService v1.apps True", "APIService v1beta1.metrics.k8s.io False", "APIService v1.new "]
+        assert WorkloadsReady().process(lines) == Ready(apis=frozenset({"v1.apps"}))
+
+    def test_workloads_are_asked_for_with_all_numbers_of_both_kinds(self) -> None:
+        command = fact(WorkloadsReady)
+        for one in ("spec.replicas", "status.replicas", "status.updatedReplicas", "status.readyReplicas"):
+            assert f"{{.{one}}}" in command
+        for one in ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled", "numberReady"):
+            assert f"{{.status.{one}}}" in command
+
+    def test_images(self) -> None:
+        lines = ["registry.k8s.io/pause:3.10.2", "sha256:0a1b"]
+        assert ImagesPresent().process(lines) == lines

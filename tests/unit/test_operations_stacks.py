@@ -1,0 +1,204 @@
+"""Stacks: kept as their manifests and files say, taken out again, waited for."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+import yaml
+from fake_hosts import Facts, Hosts, Told, fact, run, run_for_all, told_by, unpacked
+from stub_programs import calls, run_with
+
+from kubestage.facts.files import FileStates
+from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
+from kubestage.host_file import HostFile
+from kubestage.operations import stacks
+from kubestage.stacks.stack import Secret, Stack
+
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+PLAIN = Stack(
+    "plain", HostFile("/m/plain.yaml", "kind: Plain\nca: @CA@\n"), namespaces=("other",), filled={"@CA@": "cat /k/ca"}
+)
+LOGIN = Stack(
+    "login",
+    HostFile("/m/login.yaml", "kind: Space\n---\nkind: Login\n---\nkind: Last\n"),
+    secrets=(Secret("login", "users", {"htpasswd": "/k/users", "salt": "/k/salt"}, type="demo/users"),),
+)
+BOTH = [PLAIN, LOGIN]
+PATHS = ["/m/plain.yaml", "/m/login.yaml"]
+PARTS = [
+    "printf 'apiVersion: v1\\nkind: Namespace\\nmetadata:\\n  name: \"other\"\\n'",
+    'v0=$(cat /k/ca) && sed -e "s|@CA@|$v0|" /m/plain.yaml',
+    "sed -e '/^---$/Q' /m/login.yaml",
+    "v0=$(base64 -w 0 < /k/users) && v1=$(base64 -w 0 < /k/salt) && "
+    'printf \'apiVersion: v1\\nkind: Secret\\nmetadata:\\n  name: users\\n  namespace: "login"\\n  labels:\\n'
+    '    kubestage/stack: login\\ntype: demo/users\\ndata:\\n  htpasswd: %s\\n  salt: %s\\n\' "$v0" "$v1"',
+    "sed -e '1,/^---$/d' /m/login.yaml",
+]
+APPLY = (
+    f"manifests=$({' && echo --- && '.join(PARTS)}) && printf '%s\\n' \"$manifests\" | "
+    f"{KUBECTL} apply --server-side --force-conflicts --field-manager kubestage -f -"
+)
+
+
+def on_disk(*there: Stack, of: Sequence[Stack] = BOTH) -> Facts:
+    lines = [f"644 0:0 {stack.manifest.sha256} {stack.manifest.path}" for stack in there]
+    return {fact(FileStates, paths=[stack.manifest.path for stack in of]): lines}
+
+
+def applied(*lines: str) -> Facts:
+    return {fact(ManifestsApplied, parts=PARTS): lines}
+
+
+class TestKept:
+    def test_first(self) -> None:
+        files, command = told_by(stacks.kept, {**on_disk(), **applied()}, stacks=BOTH)
+        assert list(unpacked(files)) == PATHS
+        assert command == Told(APPLY)
+
+    def test_one_manifest_changed(self) -> None:
+        files, command = told_by(stacks.kept, {**on_disk(PLAIN), **applied()}, stacks=BOTH)
+        assert unpacked(files) == {"/m/login.yaml": (LOGIN.manifest.content, "644")}
+        assert command == Told(APPLY)
+
+    def test_edited_in_the_cluster(self) -> None:
+        assert run(stacks.kept, {**on_disk(*BOTH), **applied()}, stacks=BOTH) == [APPLY]
+
+    def test_as_they_should_be(self) -> None:
+        assert run(stacks.kept, {**on_disk(*BOTH), **applied("same")}, stacks=BOTH) == []
+
+    def test_the_cluster_is_asked_with_the_new_manifests(self) -> None:
+        hosts = Hosts({"h1": {**on_disk(), **applied("same")}})
+        hosts.prepare("h1", stacks.kept, stacks=BOTH)
+        hosts.execute()
+        asked = hosts.everything("h1").index(fact(ManifestsApplied, parts=PARTS))
+        assert hosts.everything("h1").index(hosts.commands("h1")[0]) < asked
+
+
+class TestApplyScript:
+    """The command run with a kubectl that stands in."""
+
+    FILES = MappingProxyType({"m/plain.yaml": PLAIN.manifest.content, "m/login.yaml": LOGIN.manifest.content})
+    KEYS = MappingProxyType({"k/ca": "Y2E=\n", "k/users": "ann:$2y$05$%s\\n\n", "k/salt": "two\nlines\n"})
+
+    def go(self, folder: Path, without: str = "") -> subprocess.CompletedProcess[str]:
+        for name, content in {**self.FILES, **self.KEYS}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            if name != without:
+                (folder / name).write_text(content)
+        return run_with(folder, APPLY, {"kubectl": f"cat > {folder}/applied"}, moved=("/m/", "/k/"))
+
+    def test_all_in_their_order(self, tmp_path: Path) -> None:
+        assert self.go(tmp_path).returncode == 0
+        namespace, plain, space, secret, *rest = yaml.safe_load_all((tmp_path / "applied").read_text())
+        assert namespace == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+        assert plain == {"kind": "Plain", "ca": "Y2E="}
+        assert [space, *rest] == [{"kind": "Space"}, {"kind": "Login"}, {"kind": "Last"}]
+        values = {key: base64.b64decode(value).decode() for key, value in secret.pop("data").items()}
+        assert values == {"htpasswd": self.KEYS["k/users"], "salt": self.KEYS["k/salt"]}
+        assert secret == {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "users", "namespace": "login", "labels": {"kubestage/stack": "login"}},
+            "type": "demo/users",
+        }
+
+    @pytest.mark.parametrize("without", ["m/plain.yaml", "m/login.yaml", "k/ca", "k/users", "k/salt"])
+    def test_nothing_is_applied_when_a_file_is_missing(self, tmp_path: Path, without: str) -> None:
+        assert self.go(tmp_path, without).returncode != 0
+        assert calls(tmp_path) == []
+
+
+DELETE = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s"
+REMOVED = [
+    f"{DELETE} secrets --all-namespaces --selector kubestage/stack=login",
+    f"{DELETE} -f /m/login.yaml && rm /m/login.yaml",
+]
+
+
+def test_removed() -> None:
+    assert run(stacks.removed, on_disk(LOGIN, of=[LOGIN]), stack=LOGIN) == REMOVED
+    assert run(stacks.removed, on_disk(of=[LOGIN]), stack=LOGIN) == []
+    deleted = [f"{DELETE} -f /m/plain.yaml && rm /m/plain.yaml"]  # the namespace stays: it is others'
+    assert run(stacks.removed, on_disk(PLAIN, of=[PLAIN]), stack=PLAIN) == deleted
+
+
+def test_switched() -> None:
+    parts = PARTS[2:]
+    facts = {**on_disk(LOGIN, of=[LOGIN]), fact(ManifestsApplied, parts=parts): ["same"]}
+    assert run(stacks.switched, facts, stack=LOGIN, on=True) == []
+    assert run(stacks.switched, facts, stack=LOGIN, on=False) == REMOVED
+
+
+class TestDefinitions:
+    """A stack with CRDs, which others have written: a file that is on the host already."""
+
+    STACK = Stack("mesh", HostFile("/m/mesh.yaml", "kind: Mesh\n"), definitions="/m/crds.yaml")
+    CRDS = "644 0:0 0 /m/crds.yaml"
+
+    def applied(self, *lines: str) -> Facts:
+        manifest = self.STACK.manifest
+        return {
+            fact(FileStates, paths=["/m/mesh.yaml"]): [f"644 0:0 {manifest.sha256} {manifest.path}"],
+            fact(ManifestsApplied, parts=["cat /m/crds.yaml", "cat /m/mesh.yaml"]): lines,
+        }
+
+    def present(self, *lines: str) -> Facts:
+        return {fact(FileStates, paths=["/m/mesh.yaml", "/m/crds.yaml"]): lines}
+
+    def test_they_are_served_before_what_is_of_their_kinds(self) -> None:
+        apply = f"{KUBECTL} apply --server-side --force-conflicts --field-manager kubestage"
+        assert run(stacks.kept, self.applied(), stacks=[self.STACK]) == [
+            f"{apply} -f /m/crds.yaml && {KUBECTL} wait --for condition=Established --timeout 60s -f /m/crds.yaml",
+            f"manifests=$(cat /m/mesh.yaml) && printf '%s\\n' \"$manifests\" | {apply} -f -",
+        ]
+
+    def test_as_they_should_be(self) -> None:
+        assert run(stacks.kept, self.applied("same"), stacks=[self.STACK]) == []
+
+    def test_removed_after_what_is_of_their_kinds(self) -> None:
+        mesh, crds = (f"{DELETE} -f {path} && rm {path}" for path in ("/m/mesh.yaml", "/m/crds.yaml"))
+        both = self.present("644 0:0 0 /m/mesh.yaml", self.CRDS)
+        assert run(stacks.removed, both, stack=self.STACK) == [mesh, crds]
+        # A run was killed in between: there is nothing of their kinds any more, and nobody knows the kinds.
+        assert run(stacks.removed, self.present(self.CRDS), stack=self.STACK) == [crds]
+        assert run(stacks.removed, self.present(), stack=self.STACK) == []
+
+
+class TestServing:
+    WEB, AGENT = Workload("demo", "Deployment", "web"), Workload("demo", "DaemonSet", "agent")
+
+    def go(self, *lines: str) -> list[str]:
+        return run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[self.WEB, self.AGENT])
+
+    def wait(self, what: str) -> str:
+        return (
+            f"{KUBECTL} rollout status --timeout=300s --namespace demo {what} "
+            f"|| {{ {KUBECTL} describe pods --namespace demo | tail -n 40 >&2; exit 1; }}"
+        )
+
+    def test_all_do(self) -> None:
+        assert self.go("Deployment demo web 1 1 1 1 1 1", "DaemonSet demo agent 1 1 2 2 2 2") == []
+
+    @pytest.mark.parametrize("agent", [[], ["DaemonSet demo agent 1 1 2 2 2 1"], ["DaemonSet other agent 1 1 2 2 2 2"]])
+    def test_one_does_not(self, agent: list[str]) -> None:
+        assert self.go("Deployment demo web 1 1 1 1 1 1", *agent) == [self.wait("daemonset/agent")]
+
+    @pytest.mark.parametrize("lines", [[], ["APIService v1.demo False"], ["APIService v1.other True"]])
+    def test_an_api_is_silent(self, lines: list[str]) -> None:
+        found = run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"])
+        assert found == [
+            f"{KUBECTL} wait --for=condition=Available --timeout=300s apiservice/v1.demo "
+            f"|| {{ {KUBECTL} describe apiservice v1.demo | tail -n 20 >&2; exit 1; }}"
+        ]
+
+    def test_apis_answer(self) -> None:
+        lines = ["APIService v1.demo True", "APIService v1.other False"]
+        assert run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"]) == []
+
+    def test_none_does(self) -> None:
+        assert self.go() == [self.wait("deployment/web"), self.wait("daemonset/agent")]

@@ -1,0 +1,251 @@
+"""Settings of the platform that are refused: each with the value, the reason and the remedy, and told once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sample_cluster import GROUPS, group_data, hosts_data
+from sample_stacks import documents
+
+from kubestage.settings import SettingsError, load, platform_rules
+from kubestage.stacks import catalogue, dashboard, network
+
+PASSWORD = "correct horse battery"
+ALONE = {"http_redirect": False}  # with HTTP elsewhere than on 80, or HTTPS than on 443
+
+
+def refused(data: dict[str, dict[str, Any]], groups: dict[str, list[str]] = GROUPS) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(data, groups)
+    return caught.value
+
+
+# settings of all hosts, as shown, reason, remedy
+EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
+    # names
+    ({"stacks": ["ingres"]}, "stacks.0 = 'ingres'", 'did you mean "ingress"?', "dashboard, ingress, metrics"),
+    ({"stacks": ["dashbord", "ingress"]}, "stacks.0 = 'dashbord'", 'did you mean "dashboard"?', "use one of"),
+    ({"stacks": ["ingress", "prometheus"]}, "stacks.1 = 'prometheus'", "no such stack", "use one of: dashboard"),
+    ({"stacks": "ingress"}, "stacks = 'ingress'", "not a list", '["one", "two"]'),
+    ({"stack": ["ingress"]}, "stack = ['ingress']", 'did you mean "stacks"?', "correct the name"),
+    (
+        {"dashboard_flavor": "headlamp"},
+        "dashboard_flavor = 'headlamp'",
+        'mean "dashboard_flavour"?',
+        "correct the name",
+    ),
+    ({"dashboard_flavour": "headlmap"}, "dashboard_flavour = 'headlmap'", 'did you mean "headlamp"?', "kube-web-view"),
+    ({"dashboard_admin": "yes"}, "dashboard_admin = 'yes'", "neither True nor False", "True or"),
+    (
+        {"dashboard_admin": True, "dashboard_flavour": "kube-web-view"},
+        "dashboard_admin = True",
+        "kube-web-view changes nothing",
+        'dashboard_flavour = "headlamp"',
+    ),
+    # stacks together
+    ({"stacks": ["metrics", "metrics"]}, "stacks = ['metrics', 'metrics']", "names metrics more than once", "once"),
+    ({"stacks": ["dashboard"]}, "stacks = ['dashboard']", "dashboard can't be reached without", 'add "ingress"'),
+    (
+        {"stacks": ["registry", "dashboard", "storage"]},
+        "stacks = ['registry', 'dashboard', 'storage']",
+        "dashboard and registry can't be reached without ingress",
+        "or leave out dashboard and registry",
+    ),
+    ({"stacks": ["ingress", "registry"]}, "stacks = ['ingress', 'registry']", "on a volume", "set storage_class"),
+    # the registry
+    (
+        {"domain": "lab.test", "busybox_image": "registry.lab.test/tools/busybox:1.35.0"},
+        "busybox_image = 'registry.lab.test/tools/busybox:1.35.0'",
+        "the platform's own registry, which can't start before it",
+        "outside of the cluster",
+    ),
+    (
+        {"registry_pull_namespaces": ["default", "dashboard"]},
+        "registry_pull_namespaces = ['default', 'dashboard']",
+        'the namespace "dashboard" is the platform\'s own',
+        "leave it out",
+    ),
+    # ports
+    ({"http_port": 65536}, "http_port = 65536", "1 to 65535", "within 1-65535"),
+    ({"http_port": -1}, "http_port = -1", "1 to 65535", "within 1-65535"),
+    ({"https_port": 0, **ALONE}, "https_port = 0", "1 to 65535", "within 1-65535"),
+    (
+        {"http_port": 79, **ALONE},
+        "http_port = 79",
+        "outside of node_port_range = '80-32767'",
+        "or widen it to include 79",
+    ),
+    ({"https_port": 40443, **ALONE}, "https_port = 40443", "outside of node_port_range", "a port of that range"),
+    ({"node_port_range": "100-32767"}, "http_port = 80", "node_port_range = '100-32767'", "widen it to include 80"),
+    ({"http_port": 443, **ALONE}, "http_port = 443", "can't share a port", "or 0 for HTTPS alone"),
+    ({"node_port_reserved": ["80-100"]}, "http_port = 80", "node_port_reserved holds it", "choose another port"),
+    ({"http_port": 10250, **ALONE}, "http_port = 10250", "Kubernetes itself listens on it", "choose another port"),
+    ({"http_port": 2379, **ALONE}, "http_port = 2379", "Kubernetes itself listens on it", "choose another port"),
+    ({"http_port": 8472, **ALONE}, "http_port = 8472", "the pod network listens on it", "choose another port"),
+    ({"https_port": 6443, **ALONE}, "https_port = 6443", "the API server listens on it", "choose another port"),
+    (
+        {"http_port": 7443, "api_port": 7443, **ALONE},
+        "http_port = 7443",
+        "the API server listens",
+        "choose another port",
+    ),
+    ({"http_port": 2222, "ssh_port": 2222, **ALONE}, "http_port = 2222", "SSH listens on it", "choose another port"),
+    ({"https_port": 8443}, "http_redirect = True", "goes to port 443, and https_port is 8443", "set it to False"),
+    ({"http_port": 0}, "http_redirect = True", "http_port is 0", "set it to False"),
+    ({"http_port": 8080}, "http_redirect = True", "go to HTTPS on port 8080", "set it to False, or http_port to 80"),
+    # how many
+    ({"ingress_replicas": 0}, "ingress_replicas = 0", "at least 1", "above 0"),
+    (
+        {"ingress_replicas": 3},
+        "ingress_replicas = 3",
+        "only 2 of the nodes take any pod",
+        "set it to 2, or add workers",
+    ),
+    (
+        {"ingress_replicas": 4, "schedule_on_control_plane": True},
+        "ingress_replicas = 4",
+        "only 3 of the nodes take any pod",
+        "set it to 3",
+    ),
+    (
+        {"node_taints": ["gpu:NoSchedule"]},
+        "ingress_replicas = 2",
+        "no node takes any pod",
+        "leave a worker without a taint",
+    ),
+    ({"ingress_traffic_policy": "local"}, "ingress_traffic_policy = 'local'", 'mean "Local"?', "Cluster, Local"),
+    # domains
+    ({"domain": "lab"}, "domain = 'lab'", "a domain of one label", '"lab.test"'),
+    ({"domain": "*.lab.test"}, "domain = '*.lab.test'", "not a DNS name", "write it as"),
+    ({"domain": "Lab.test"}, "domain = 'Lab.test'", "not a DNS name", "write it as"),
+    ({"domain": "cluster.local"}, "domain = 'cluster.local'", "the cluster's own DNS", "a domain of its own"),
+    ({"domain": "apps.cluster.local"}, "domain = 'apps.cluster.local'", "the cluster's own DNS", "a domain of its own"),
+    # registry and storage
+    ({"registry_users": {"a:b": PASSWORD}}, "registry_users", "\"a\" can't be a user's name", "no colon"),
+    ({"registry_users": {"ci": f"{PASSWORD}\n"}}, "registry_users", 'of "ci" holds a control', "a single line"),
+    ({"registry_cleanup": "60 3 * * 0"}, "registry_cleanup = '60 3 * * 0'", "five fields", "weekday"),
+    ({"registry_cleanup": "0 3 * * 7"}, "registry_cleanup = '0 3 * * 7'", "five fields", "weekday"),
+    ({"registry_cleanup": "*/0 3 * * *"}, "registry_cleanup = '*/0 3 * * *'", "five fields", "weekday"),
+    ({"registry_cleanup": "9-3 3 * * *"}, "registry_cleanup = '9-3 3 * * *'", "five fields", "weekday"),
+    ({"storage_path": "/tmp/volumes"}, "storage_path = '/tmp/volumes'", "the system's own", "for volumes alone"),
+    ({"storage_path": "/mnt"}, "storage_path = '/mnt'", "the system's own", "for volumes alone"),
+    ({"storage_path": "/var/lib/etcd"}, "storage_path = '/var/lib/etcd'", "the system's own", "for volumes alone"),
+    (
+        {"domain": ".".join(["a" * 60] * 4)},
+        "domain = 'aaaa",
+        "too long for the names of its sites",
+        "at most 240 characters",
+    ),
+    (
+        {"domain": "lab.test", "cluster_domain": "registry.lab.test"},
+        "domain = 'lab.test'",
+        "the cluster's own DNS",
+        "a domain of its own",
+    ),
+    (
+        {
+            "mirrors": {
+                "upstream": {**group_data()["mirrors"]["upstream"], "registries": {"registry.kubestage.test": []}}
+            }
+        },
+        "mirrors.upstream.registries = 'registry.kubestage.test'",
+        "the platform's own registry",
+        "remove it",
+    ),
+    ({"registry_users": {"ci": "short"}}, "registry_users", 'the password of "ci" is not of 8 to 72', "of that length"),
+    ({"registry_users": {"ci": 12345678}}, "registry_users.ci = (not shown)", "not a text", "quotes"),
+    ({"registry_users": ["ci"]}, "registry_users = (not shown)", "not a mapping", "{"),
+    ({"registry_size": "20G"}, "registry_size = '20G'", "not a volume's size", '"20Gi"'),
+    ({"registry_cleanup": "weekly"}, "registry_cleanup = 'weekly'", "not cron's five fields", '"30 3 * * 0"'),
+    ({"registry_pull_namespaces": ["My_App"]}, "namespaces.0 = 'My_App'", "not a namespace", '"default"'),
+    ({"storage_class": "Cloud SSD"}, "storage_class = 'Cloud SSD'", "not a DNS name", "write it as"),
+    ({"storage_path": "volumes"}, "storage_path = 'volumes'", "not an absolute path", "/var/lib/kubestage/volumes"),
+    ({"storage_path": "/a/../b"}, "storage_path = '/a/../b'", "not an absolute path", "/var/lib/kubestage/volumes"),
+    ({"contour_crds_sha256": "c02ed8"}, "contour_crds_sha256 = 'c02ed8'", "not a SHA-256", "sha256sum"),
+]
+IDS = [str(case[0])[:60] for case in EVERYWHERE]
+
+
+@pytest.mark.parametrize(("settings", "shown", "reason", "remedy"), EVERYWHERE, ids=IDS)
+def test_setting_of_all_hosts(settings: dict[str, Any], shown: str, reason: str, remedy: str) -> None:
+    problems = refused(hosts_data(settings)).problems
+    assert [problem.where for problem in problems] == ["all hosts"], [str(problem) for problem in problems]
+    told, _, advice = str(problems[0]).partition("\n    -> ")
+    assert shown in told and reason in told
+    assert remedy in advice
+
+
+@pytest.mark.parametrize("settings", [{"domain": "other.test"}, {"http_port": 8080}, {"stacks": ["ingress"]}], ids=str)
+def test_the_platform_is_the_whole_clusters(settings: dict[str, Any]) -> None:
+    problems = refused(hosts_data(w1=settings)).problems
+    assert "w1" in problems[0].where
+    assert "one setting for the whole cluster" in problems[0].reason
+
+
+def test_a_host_with_the_name_of_a_site() -> None:
+    data = hosts_data({"domain": "lab.test"})
+    data["registry.lab.test"] = data.pop("w1")
+    groups = {"control_plane": ["cp1"], "workers": ["registry.lab.test", "w2"]}
+    (problem,) = refused(data, groups).problems
+    assert problem.where == "registry.lab.test"
+    assert "a site of the platform has this name" in problem.reason and "rename the host" in problem.remedy
+
+
+def test_what_is_not_on_is_not_asked_for() -> None:
+    """Without the ingress its ports and replicas say nothing."""
+    unused = {"http_port": 443, "ingress_replicas": 9, "node_port_range": "30000-32767", "stacks": ["metrics"]}
+    assert load(hosts_data(unused), GROUPS).common.stacks == ("metrics",)
+
+
+def test_one_node_alone() -> None:
+    data = {"cp1": {**hosts_data()["cp1"], "schedule_on_control_plane": True}}
+    (problem,) = refused(data, {"control_plane": ["cp1"]}).problems
+    assert (problem.setting, problem.value) == ("ingress_replicas", 2)
+    assert "only 1 of the nodes takes any pod" in problem.reason and "set it to 1" in problem.remedy
+
+
+def test_no_worker_is_told_once() -> None:
+    (problem,) = refused({"cp1": hosts_data()["cp1"]}, {"control_plane": ["cp1"]}).problems
+    assert problem.setting == "schedule_on_control_plane"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hosts_data({"registry_users": {"ci": PASSWORD, "a:b": PASSWORD}}),
+        hosts_data({"registry_users": {f"ci:{PASSWORD}": PASSWORD}}),
+        hosts_data({"registry_users": {"ci": [PASSWORD]}}),
+        hosts_data({"registry_users": PASSWORD}),
+        hosts_data({"registry_user": {"ci": PASSWORD}}),
+        hosts_data({"registry_password": PASSWORD}),
+        hosts_data({"registry_accounts": {"ci": PASSWORD}}),
+        hosts_data({"ssh_pasword": PASSWORD}),
+        hosts_data({"ssh_key_pw": PASSWORD}),
+        hosts_data({"registry_users": {"ci": PASSWORD}}, w1={"registry_users": {"ci": f"another {PASSWORD}"}}),
+    ],
+    ids=[
+        "bad name",
+        "both in one",
+        "no text",
+        "no mapping",
+        "misspelt",
+        "near",
+        "a mapping",
+        "of SSH",
+        "of a key",
+        "not the same everywhere",
+    ],
+)
+def test_no_message_shows_a_password(data: dict[str, dict[str, Any]]) -> None:
+    message = str(refused(data))
+    assert PASSWORD not in message
+    assert message.count("\n    -> ") == 1, message
+
+
+def test_the_platforms_own_namespaces() -> None:
+    """All that a manifest of ours makes."""
+    common = load(hosts_data(), GROUPS).common
+    made = [network.flannel(common), dashboard.other_dashboard(common), *catalogue.chosen(common).values()]
+    names = {found["metadata"]["name"] for stack in made for found in documents(stack, "Namespace")}
+    assert sorted(names) == sorted(platform_rules.NAMESPACES)

@@ -1,0 +1,250 @@
+"""check(): every host is asked once, at the same time, and all problems come together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from pyinfra.api.config import Config
+from pyinfra.api.connect import connect_all
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.context import ctx_state
+from pyinfra.context import state as proxy
+from sample_cluster import GROUPS, ROOT, hosts_data
+from sample_reports import bare, control_plane, member
+
+from kubestage import preflight
+
+NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
+
+
+def make_state(
+    answers: dict[str, Any], settings: dict[str, Any] | None = None, limit: list[str] | None = None, delay: float = 0.0
+) -> State:
+    """A connected State of fake hosts that answer every command so."""
+    data = hosts_data(settings)
+    names = [
+        (name, {**own, "fake_responses": {"": answers[name]}, "fake_delay": delay, "fake_delay_jitter": 0})
+        for name, own in data.items()
+    ]
+    groups: dict[str, Any] = {group: (members, {}) for group, members in GROUPS.items()}
+    inventory = Inventory((names, {}), **groups, lab=(list(data), {}))  # type: ignore[no-untyped-call]
+    for host in inventory:
+        host.connector_cls = FakeConnector
+    config = Config()  # type: ignore[no-untyped-call]
+    state = State(inventory, config, initial_limit=[inventory.get_host(name) for name in limit] if limit else None)
+    connect_all(state)
+    return state
+
+
+def executed(state: State) -> dict[str, int]:
+    commands = {}
+    for host in state.inventory:
+        assert isinstance(host.connector, FakeConnector)
+        assert all(command.strip().startswith("export LC_ALL=C") for command in host.connector.executed_commands)
+        commands[host.name] = len(host.connector.executed_commands)
+    return commands
+
+
+def fresh() -> dict[str, Any]:
+    return {name: stamped(bare(number)) for name, number in NUMBERS.items()}
+
+
+def stamped(text: str) -> list[str]:
+    """The answer's lines. Every fake host has the same clock, so the recorded one does."""
+    return text.splitlines()
+
+
+def test_good_hosts() -> None:
+    state = make_state(fresh())
+    checked = preflight.check(state)
+    assert checked.cluster.nodes == ["cp1", "w1", "w2"]
+    assert set(checked.reports) == {"cp1", "w1", "w2"}
+    assert checked.addresses == {"cp1": "10.0.0.11", "w1": "10.0.0.12", "w2": "10.0.0.13"}
+    assert 6443 in checked.reserved_ports and 22 not in checked.reserved_ports
+    assert checked.inventory == "lab"
+    assert executed(state) == {"cp1": 1, "w1": 1, "w2": 1}
+
+
+def test_problems_of_two_hosts_come_in_one_error() -> None:
+    answers = fresh()
+    answers["w1"] = stamped(bare(12).replace("cpus 2", "cpus 1"))
+    answers["w2"] = stamped(bare(13).replace("os debian|12", "os debian|10"))
+    state = make_state(answers)
+    with pytest.raises(PyinfraError) as caught:
+        preflight.check(state)
+    message = str(caught.value)
+    assert message.startswith("Preflight: 2 problems. Nothing was changed.\n")
+    assert "w1: cpus = '1': too little" in message
+    assert "w2: os = 'debian 10': the operating system is not supported" in message
+    assert message.count("\n    -> ") == 2
+    assert executed(state) == {"cp1": 1, "w1": 1, "w2": 1}
+
+
+def test_wrong_settings_are_told_before_any_host_is_asked() -> None:
+    state = make_state(fresh(), {"pod_cidr": "10.96.0.0/16", "cluster_domain": "-"})
+    with pytest.raises(preflight.PreflightError) as caught:
+        preflight.check(state)
+    assert [problem.setting for problem in caught.value.problems] == ["cluster_domain", "pod_cidr"]
+    assert str(caught.value).startswith("Settings: 2 problems. Nothing was changed.\n")
+    assert executed(state) == {"cp1": 0, "w1": 0, "w2": 0}
+
+
+def test_all_hosts_code_shares_one_check() -> None:
+    state = make_state(fresh(), delay=0.05)
+    # As pyinfra does it: a greenlet a host, in a pool with no room to spare.
+    results = [state.pool.spawn(preflight.check, state) for _ in state.inventory]
+    gevent.joinall(results, timeout=10)
+    first = results[0].get(block=False)
+    assert all(result.get(block=False) is first for result in results)
+    assert executed(state) == {"cp1": 1, "w1": 1, "w2": 1}
+
+
+def test_all_hosts_code_shares_one_failure() -> None:
+    state = make_state({**fresh(), "w1": stamped(bare(12).replace("cpus 2", "cpus 1"))})
+    for _ in range(2):
+        with pytest.raises(preflight.PreflightError, match="w1: cpus"):
+            preflight.check(state)
+    assert executed(state) == {"cp1": 1, "w1": 1, "w2": 1}
+
+
+def test_by_the_proxy_that_deploy_code_has() -> None:
+    state = make_state(fresh())
+    with ctx_state.use(state):
+        assert preflight.check(proxy) is preflight.check(state)
+
+
+def test_limit_asks_the_control_plane_as_well() -> None:
+    answers = {"cp1": stamped(control_plane()), "w1": stamped(member(12, "w1")), "w2": ["nonsense"]}
+    state = make_state(answers, limit=["w1"])
+    checked = preflight.check(state)
+    assert set(checked.reports) == {"cp1", "w1"}
+    assert executed(state) == {"cp1": 1, "w1": 1, "w2": 0}
+
+
+def test_limit_still_validates_the_settings_of_all() -> None:
+    state = make_state(fresh(), limit=["w1"])
+    state.inventory.get_host("w2").data.node_taints = ["x"]
+    with pytest.raises(preflight.PreflightError, match=r"w2: node_taints\.0 = 'x': not a taint"):
+        preflight.check(state)
+
+
+def test_a_control_plane_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = make_state({**fresh(), "w1": stamped(member(12, "w1"))}, limit=["w1"])
+    cp1 = state.inventory.get_host("cp1")
+
+    def refuse() -> None:
+        raise ConnectError("Could not connect (timed out)")
+
+    monkeypatch.setattr(cp1.connector, "connect", refuse)
+    with pytest.raises(preflight.PreflightError) as caught:
+        preflight.check(state)
+    assert len(caught.value.problems) == 1  # w1 is not called a stranger for it
+    assert "cp1: it can't be reached: Could not connect (timed out)" in str(caught.value)
+    assert "whatever --limit says" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"success": False, "stderr": "sudo: a password is required"}, [], ["uid 0"], ["begin 1", "garbage", "end 2"]],
+    ids=["sudo", "silence", "cut off", "garbage"],
+)
+def test_a_host_without_a_good_answer(answer: Any) -> None:
+    state = make_state({**fresh(), "w1": answer, "w2": stamped(bare(13).replace("cpus 2", "cpus 1"))})
+    with pytest.raises(preflight.PreflightError) as caught:
+        preflight.check(state)
+    assert [problem.where for problem in caught.value.problems] == ["w1", "w2"]
+    assert "gave no answer that makes sense" in str(caught.value)
+    assert state.failed_hosts == set()
+
+
+def test_an_api_that_does_not_answer_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    unknown = control_plane().replace("cluster known", "cluster unknown connection refused")
+    workers = {"w1": stamped(member(12, "w1")), "w2": stamped(member(13, "w2"))}
+    with caplog.at_level("WARNING", logger="pyinfra"):
+        preflight.check(make_state({"cp1": stamped(unknown), **workers}))
+    assert "NodePorts in use were not compared" in caplog.text and "connection refused" in caplog.text
+
+
+FLAGS = pytest.mark.parametrize("flags", [["-y"], ["--dry"], ["--dry", "--json"], ["-y", "--json"]], ids=" ".join)
+
+# pyinfra's own command line, with hosts that answer from a file instead of over SSH.
+COMMAND_LINE = """\
+from pyinfra_cli.main import main
+from pyinfra.api import inventory
+from pyinfra.connectors.fake import FakeConnector
+connectors = inventory.get_execution_connectors()
+inventory.get_execution_connectors = lambda: {**connectors, "ssh": FakeConnector}
+main()
+"""
+DEPLOY = """\
+from pyinfra import logger, state
+from pyinfra.operations import server
+from kubestage import preflight
+checked = preflight.check(state)
+logger.info(f"checked {checked.inventory}: {checked.cluster.nodes}")
+server.shell("true")
+"""
+
+
+def command_line(
+    folder: Path, answers: dict[str, Any], flags: list[str], **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run pyinfra on a deploy file that checks and then has one operation."""
+    hosts = {
+        name: {"ssh_hostname": f"10.0.0.{number}", "fake_responses": {"": answers[name]}, "fake_delay": 0}
+        for name, number in NUMBERS.items()
+    }
+    inventory = {group: [(name, hosts[name]) for name in names] for group, names in GROUPS.items()}
+    (folder / "pyinfra_on_fake_hosts.py").write_text(COMMAND_LINE)
+    (folder / "deploy.py").write_text(DEPLOY)
+    (folder / "testing.py").write_text("\n".join(f"{group} = {members!r}" for group, members in inventory.items()))
+    (folder / "group_data").mkdir()
+    (folder / "group_data" / "all.py").symlink_to(ROOT / "group_data" / "all.py")
+    own = {"fake_delay_jitter": 0, **settings}
+    (folder / "group_data" / "testing.py").write_text("\n".join(f"{name} = {value!r}" for name, value in own.items()))
+    return subprocess.run(
+        [sys.executable, "pyinfra_on_fake_hosts.py", "testing.py", "deploy.py", *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
+        capture_output=True,
+        text=True,
+        check=False,  # the exit code is what is tested
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+@FLAGS
+def test_command_line_goes_on_when_all_is_well(flags: list[str], tmp_path: Path) -> None:
+    result = command_line(tmp_path, fresh(), flags)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("checked testing: ['cp1', 'w1', 'w2']") == 3
+
+
+@FLAGS
+def test_command_line_stops_at_problems_of_hosts(flags: list[str], tmp_path: Path) -> None:
+    answers = {name: stamped("\n".join(lines).replace("cpus 2", "cpus 1")) for name, lines in fresh().items()}
+    result = command_line(tmp_path, answers, flags)
+    assert result.returncode == 1
+    assert "Preflight: 3 problems. Nothing was changed." in result.stderr
+    assert all(f"{name}: cpus = '1': too little" in result.stderr for name in NUMBERS)
+    assert "Traceback" not in result.stderr and "checked" not in result.stderr
+
+
+@FLAGS
+def test_command_line_stops_at_wrong_settings(flags: list[str], tmp_path: Path) -> None:
+    result = command_line(tmp_path, fresh(), flags, pod_cidr="10.96.0.0/16", domian="x")
+    assert result.returncode == 1
+    assert "Settings: 2 problems. Nothing was changed." in result.stderr
+    assert "all hosts: pod_cidr = '10.96.0.0/16': it overlaps service_cidr" in result.stderr
+    assert "all hosts: domian = 'x': no such setting; did you mean \"domain\"?" in result.stderr
+    assert "Traceback" not in result.stderr and "checked" not in result.stderr

@@ -1,0 +1,297 @@
+"""The script asks what it should, and its answers are understood."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from pyinfra.api.exceptions import FactProcessError
+from sample_cluster import GROUPS, hosts_data
+from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, inline, member
+
+from kubestage.facts.host_report import HostReport, HostReportFact, Node, Repository, Volume, Wanted, parse, wanted
+from kubestage.settings import load
+
+
+def read(text: str) -> HostReport:
+    return parse(text.splitlines(), asked=1000.0, answered=1001.0)
+
+
+def test_bare_host() -> None:
+    report = read(bare(11))
+    assert (report.uid, report.os_id, report.os_version, report.os_codename) == (0, "debian", "12", "bookworm")
+    assert (report.architecture, report.cpus, report.memory_mib) == ("amd64", 2, 24105)
+    assert (report.disk_mib, report.storage_mib) == (65478, 65478)
+    assert report.tools == {"apt-get", "ip", "systemctl"}
+    assert report.default_address == "10.0.0.11"
+    assert report.addresses == (IPv4Interface("127.0.0.1/8"), IPv4Interface("10.0.0.11/24"))
+    assert report.devices == {"lo", "eth0"}
+    assert report.tcp_ports == {22}
+    assert report.udp_ports == {68}
+    assert report.ephemeral_ports == (32768, 60999)
+    assert not (report.admin_conf or report.kubelet_conf or report.initialized or report.debris or report.ours)
+    assert (report.running, report.kubelet_ca, report.admin_ca, report.node_name) == ("", "", "", "")
+    assert report.packages == {}
+    assert report.repositories is not None
+    assert report.repositories["kubernetes"].versions["kubelet"] == ("1.36.2-1.1", "1.36.3-1.1")
+    assert report.repositories["docker"].versions["containerd.io"] == ("2.4.2-1~debian.12~bookworm",)
+    assert report.registries == {}
+    assert (report.cluster, report.cluster_error) == (None, "")
+
+
+def test_clock_lies_within_the_round_trip() -> None:
+    # The host said 1000.25 and 1000.75 while our own clock went from 1000 to 1001.
+    assert read(bare(11)).clock == (-0.25, 0.25)
+    assert read(bare(11).replace("begin 1000.25", "begin 1060.25").replace("end 1000.75", "end 1060.75")).clock == (
+        59.75,
+        60.25,
+    )
+
+
+def test_member() -> None:
+    report = read(member(12, "w1"))
+    assert report.kubelet_conf and report.ours and report.debris and not report.admin_conf
+    assert report.kubelet_server == "https://10.0.0.11:6443"
+    assert report.kubelet_ca == OUR_CA.fingerprint(SHA256()).hex()
+    assert read(member(12, "w1", OTHER_CA)).kubelet_ca == OTHER_CA.fingerprint(SHA256()).hex()
+    assert report.node_name == "w1"
+    assert report.packages["kubelet"] == "1.36.3-1.1"
+    assert report.repositories is None
+
+
+def test_control_plane() -> None:
+    services = "Service|shop/web|30100|80 443||\nService|shop/headless||||\nService|shop/udp||80||"
+    nodes = "Node|/w9||||\nNode|/w1|||fd00::12 10.0.0.12|False"
+    report = read(control_plane(services=services, nodes=nodes))
+    assert report.admin_conf and report.initialized
+    assert report.admin_ca == report.kubelet_ca == OUR_CA.fingerprint(SHA256()).hex()
+    assert report.cluster is not None
+    assert report.cluster.node_ports == {
+        80: ("shop/web", "shop/udp"),
+        443: ("shop/web",),
+        6443: ("kube-system/kubestage-reserved-node-ports",),
+        10250: ("kube-system/kubestage-reserved-node-ports",),
+    }
+    assert report.cluster.health_ports == {30100: ("shop/web",)}
+    assert report.cluster.nodes == {
+        "cp1": Node("10.0.0.11", True),
+        "w1": Node("10.0.0.12", False),
+        "w9": Node("", False),
+    }
+
+
+def test_api_that_does_not_answer_is_unknown() -> None:
+    text = control_plane().replace("cluster known", "cluster unknown connection refused")
+    assert (read(text).cluster, read(text).cluster_error) == (None, "connection refused")
+
+
+def test_address_of_the_default_route() -> None:
+    second = "address 5: eth1    inet 192.168.0.5/16 scope global eth1\nend 1000.75"
+    other = (
+        bare(11)
+        .replace("end 1000.75", second)
+        .replace("route default", "route default via 1.1.1.1 dev eth1 metric 9\nroute default")
+    )
+    assert read(other).default_address == "10.0.0.11"
+    assert read(other.replace("dev eth0", "dev eth0 metric 100")).default_address == "192.168.0.5"
+    assert read(bare(11).replace("dev eth0", "dev eth0 src 10.0.0.99 metric 5")).default_address == "10.0.0.99"
+    assert read(bare(11).replace("route default via 10.0.0.1 dev eth0\n", "")).default_address == ""
+
+
+def test_unreachable_repository() -> None:
+    text = bare(11).replace("asked docker", "asked docker\nunreachable docker http://m/gpg: curl: (7) refused")
+    repositories = read(text).repositories
+    assert repositories is not None
+    assert repositories["docker"].error == "http://m/gpg: curl: (7) refused"
+    assert repositories["kubernetes"].error == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["begin", "uid", "os", "cpus", "memory_mib", "disk_mib", "storage_mib", "ephemeral", "end"]
+)
+def test_a_report_that_is_cut_off_is_no_report(line: str) -> None:
+    text = "\n".join(one for one in bare(11).splitlines() if not one.startswith(f"{line} "))
+    with pytest.raises(FactProcessError):
+        HostReportFact().process(text.splitlines())
+
+
+def test_wanted_are_the_pinned_versions() -> None:
+    asked = wanted(load(hosts_data(), GROUPS).common)
+    assert asked.packages == {
+        "kubelet": "1.36.3-1.1",
+        "kubeadm": "1.36.3-1.1",
+        "kubectl": "1.36.3-1.1",
+        "docker-ce": "5:29.9.3-1~",
+        "docker-ce-cli": "5:29.9.3-1~",
+        "containerd.io": "2.4.2-1~",
+    }
+    assert asked.kubernetes_apt.endswith("/v1.36/deb")
+    assert asked.docker_apt.endswith("/{os}")  # the host fills it in
+    assert set(asked.registries) == {"docker.io", "ghcr.io", "registry.k8s.io"}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[str]:
+    """A repository at /k with one version of kubelet and another architecture's, and its key at /key."""
+    (tmp_path / "k").mkdir()
+    (tmp_path / "key").write_text("key\n")
+    (tmp_path / "k" / "Packages").write_text(
+        "Package: kubelet\nVersion: 1.36.3-1.1\nArchitecture: all\n\n"
+        "Package: kubelet\nArchitecture: sparc\nVersion: 1.36.4-1.1\n\n"
+        "Package: other\nVersion: 1\nArchitecture: all\n"
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("program", ["curl", "wget", "apt-helper"])
+def test_the_script_itself(mirror: str, program: str, tmp_path: Path) -> None:
+    """In the shell that hosts have, on this machine: a real report, and the mirror asked by whatever is there."""
+    asked = Wanted(
+        {"kubelet": "1.36.3-1.1", "no-such-package": "1~"},
+        f"{mirror}/k",
+        f"{mirror}/key",
+        f"{mirror}/{{os}}",
+        mirror + "/gone",
+        f"{tmp_path}/not/yet",
+        {"registry.k8s.io": ["http://127.0.0.1:1/v2/x", f"{mirror}/v2/x"], "ghcr.io": ["https://no-such-host.invalid"]},
+    )
+    fact = HostReportFact()
+    script = fact.command(asked)
+    for absent in {"curl", "wget"} - {program}:
+        script = script.replace(f"command -v {absent}", f"command -v no-{absent}")
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path)}
+    (tmp_path / "tmp").mkdir()
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=True)
+    report = fact.process(result.stdout.splitlines())
+    assert report.cpus >= 1 and report.memory_mib > 0 and report.disk_mib > 0 and report.storage_mib > 0
+    assert report.os_id != "unknown"
+    assert int(mirror.rpartition(":")[2]) in report.tcp_ports
+    assert report.repositories is not None
+    assert report.repositories["kubernetes"] == Repository("", {"kubelet": ("1.36.3-1.1",)})
+    assert report.repositories["docker"].error.startswith(f"{mirror}/gone: ")
+    assert report.registries["registry.k8s.io"] == {
+        "http://127.0.0.1:1/v2/x": "connect: Connection refused",
+        f"{mirror}/v2/x": "",
+    }
+    assert report.registries["ghcr.io"]["https://no-such-host.invalid"] != ""
+    assert abs(report.clock[0]) < 60 and report.clock[0] <= report.clock[1]
+    assert list((tmp_path / "tmp").iterdir()) == []  # nothing left behind
+
+
+KUBECTL = """\
+#!/bin/sh
+case "$*" in
+    *"--cache-dir /dev/null/none"*"get services,nodes,persistentvolumes --all-namespaces -o jsonpath={range"*) ;;
+    *) echo "unexpected: $*"; exit 1 ;;
+esac
+if [ -e "$0.down" ]; then echo "The connection was refused" >&2; exit 1; fi
+echo "object Service|shop/web||80 443||"
+echo "object Node|/cp1|||10.0.0.11|True"
+echo "object PersistentVolume|/pvc-1||||"
+echo "volume shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1"
+echo "volume shop/old|local-path|3Gi|Delete Released||"
+echo "volume shop/kept|local-path|4Gi|Retain Released||/data/a|b"
+echo "volume shop/again|local-path|5Gi|Delete Released||"
+echo "volume shop/again|local-path|6Gi|Delete Bound||"
+echo "volume shop/again|local-path|7Gi|Delete Released||"
+"""
+
+
+def on_a_control_plane(folder: Path) -> HostReport:
+    """The script's report of a machine whose /etc/kubernetes, kubelet folder, kubectl and packages are in `folder`."""
+    fact = HostReportFact()
+    asked = Wanted({"kubelet": "1.36.3-1.1"}, "http://m/", "http://m/key", "http://m/", "http://m/key", "/var/lib", {})
+    script = fact.command(asked)
+    script = script.replace("/etc/kubernetes", f"{folder}/etc").replace("/var/lib/kubelet", f"{folder}/kubelet")
+    script = script.replace(" PATH=", f" PATH={folder}/bin:")
+    before = sorted(str(path) for path in folder.rglob("*"))
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"HOME": str(folder)}, check=True)
+    assert sorted(str(path) for path in folder.rglob("*")) == before  # nothing was written
+    assert "PRIVATE" not in result.stdout and "c2VjcmV0" not in result.stdout
+    assert result.stderr == ""
+    return fact.process(result.stdout.splitlines())
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
+    for name in ("etc/kubestage", "etc/pki", "kubelet/pki", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    server = "- cluster:\n    certificate-authority-data: {ca}\n    server: https://10.0.0.11:6443\n  name: x\n"
+    (tmp_path / "etc/kubelet.conf").write_text("clusters:\n" + server.format(ca=inline(OUR_CA)))
+    (tmp_path / "etc/admin.conf").write_text("clusters:\n" + server.format(ca=inline(OUR_CA)) + "token: c2VjcmV0\n")
+    (tmp_path / "etc/kubestage/initialized").touch()
+    pem = certificate("system:node:cp1").public_bytes(Encoding.PEM).decode()
+    key = "-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n"
+    issuer = OUR_CA.public_bytes(Encoding.PEM).decode()
+    (tmp_path / "kubelet/pki/kubelet-client-current.pem").write_text(pem + issuer + key)
+    program(tmp_path / "bin/kubectl", KUBECTL)
+    program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 installed'\n")
+    program(tmp_path / "bin/systemctl", '#!/bin/sh\ntest "$*" = "--quiet is-active kubestage-join"\n')
+
+    report = on_a_control_plane(tmp_path)
+    assert (report.admin_conf, report.kubelet_conf, report.initialized, report.ours) == (True, True, True, True)
+    assert report.kubelet_ca == report.admin_ca == OUR_CA.fingerprint(SHA256()).hex()
+    assert (report.kubelet_server, report.node_name) == ("https://10.0.0.11:6443", "cp1")
+    assert (report.debris, report.running) == (False, "kubestage-join")
+    assert report.packages == {"kubelet": "1.36.3-1.1"}
+    assert report.repositories is None  # every package is there: no mirror was asked
+    assert report.cluster is not None
+    assert report.cluster.node_ports == {80: ("shop/web",), 443: ("shop/web",)}
+    assert report.cluster.nodes == {"cp1": Node("10.0.0.11", True)}
+    assert report.cluster.volumes == {
+        "shop/orders": Volume("local-path", "2Gi", node="w1", path="/data/pvc-1"),
+        "shop/old": Volume("local-path", "3Gi", leaving=True),
+        "shop/kept": Volume("local-path", "4Gi", path="/data/a|b"),
+        "shop/again": Volume("local-path", "6Gi"),
+    }
+
+    # The API down, a CA in a file, a package that was removed but not purged, a certificate that is missing.
+    (tmp_path / "bin/kubectl.down").touch()
+    (tmp_path / "etc/pki/ca.crt").write_bytes(OTHER_CA.public_bytes(Encoding.PEM))
+    (tmp_path / "etc/kubelet.conf").write_text("clusters:\n- cluster:\n    certificate-authority: /x\n")
+    (tmp_path / "kubelet/pki/kubelet-client-current.pem").unlink()
+    program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 config-files'\n")
+    program(tmp_path / "bin/curl", "#!/bin/sh\necho 'curl: (6) no such host' >&2\nexit 6\n")
+    (tmp_path / "etc/manifests").mkdir()
+    (tmp_path / "etc/manifests/kube-apiserver.yaml").write_text(
+        "    - kube-apiserver\n    - --secure-port=6443\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n"
+    )
+    (tmp_path / "etc/manifests/kube-controller-manager.yaml").write_text("    - --cluster-cidr=10.244.0.0/16\n")
+    (tmp_path / "kubelet/config.yaml").write_text("cgroupDriver: systemd\nclusterDomain: cluster.local\n")
+    report = on_a_control_plane(tmp_path)
+    assert report.made == {
+        "secure-port": "6443",
+        "version": "1.36.3",
+        "cluster-cidr": "10.244.0.0/16",
+        "cgroupDriver": "systemd",
+        "clusterDomain": "cluster.local",
+    }
+    assert (report.cluster, report.cluster_error) == (None, "The connection was refused")
+    assert report.kubelet_ca == OTHER_CA.fingerprint(SHA256()).hex()
+    assert (report.debris, report.node_name) == (True, "")
+    assert report.packages == {}
+    assert report.repositories is not None
+    assert report.repositories["kubernetes"].error == "http://m/key: curl: (6) no such host"

@@ -1,0 +1,524 @@
+"""The rules for hosts: what is refused, with which value, reason and remedy, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sample_cluster import GROUPS, hosts_data
+from sample_reports import OTHER_CA, bare, control_plane, member
+
+from kubestage.facts.host_report import HostReport, Repository, parse
+from kubestage.preflight import RULES
+from kubestage.rules.cluster_hosts import ClusterHosts
+from kubestage.settings import Problem, load
+
+NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
+
+
+def report(text: str, **changed: Any) -> HostReport:
+    return replace(parse(text.splitlines(), 1000.0, 1001.0), **changed)
+
+
+def fresh() -> dict[str, HostReport]:
+    return {name: report(bare(number)) for name, number in NUMBERS.items()}
+
+
+def running(services: str = "", nodes: str = "", volumes: Sequence[str] = ()) -> dict[str, HostReport]:
+    """The hosts of a cluster that a run has finished."""
+    return {
+        "cp1": report(control_plane(services=services, nodes=nodes, volumes=volumes)),
+        "w1": report(member(12, "w1")),
+        "w2": report(member(13, "w2")),
+    }
+
+
+def cluster_hosts(
+    reports: dict[str, HostReport], settings: dict[str, Any] | None = None, **single: dict[str, Any]
+) -> ClusterHosts:
+    data = hosts_data(settings, **single)
+    ssh = frozenset(values.get("ssh_port") or 22 for values in data.values())
+    return ClusterHosts(load(data, GROUPS), reports, ssh)
+
+
+def problems(
+    reports: dict[str, HostReport], settings: dict[str, Any] | None = None, **single: dict[str, Any]
+) -> list[Problem]:
+    hosts = cluster_hosts(reports, settings, **single)
+    return [problem for rule in RULES for problem in rule(hosts)]
+
+
+def changed(reports: dict[str, HostReport], name: str, **fields: Any) -> dict[str, HostReport]:
+    return {**reports, name: replace(reports[name], **fields)}
+
+
+def the_one(found: list[Problem]) -> Problem:
+    assert len(found) == 1, [str(problem) for problem in found]
+    return found[0]
+
+
+def test_fresh_hosts_are_fine() -> None:
+    assert problems(fresh()) == []
+
+
+def test_a_running_cluster_is_fine() -> None:
+    assert problems(running("Service|shop/web||8080 8443||")) == []
+
+
+def test_a_running_cluster_with_a_rebuilt_worker_is_fine() -> None:
+    for node in ("Node|/w1|||10.0.0.12|True", "Node|/w1|||10.0.0.12|False", "Node|/w1|||10.0.0.99|False"):
+        assert problems({**running(nodes=node), "w1": report(bare(12))}) == []
+
+
+def test_workers_that_were_cut_off_are_fine() -> None:
+    half = {"debris": True, "tcp_ports": frozenset({22, 10250})}
+    assert problems({**running(), "w1": report(bare(12), **half)}) == []
+    at_work = {"running": "kubestage-join", "tcp_ports": frozenset({22, 10250})}
+    assert problems({**running(), "w1": report(bare(12), **at_work)}) == []
+
+
+def test_an_init_at_work_is_fine() -> None:
+    at_work = {"running": "kubestage-init", "debris": True, "admin_conf": True, "ours": True}
+    assert problems(changed(fresh(), "cp1", **at_work, tcp_ports=frozenset({22, 6443}))) == []
+
+
+# fields of w1's report; setting, value, reason, remedy
+ONE_HOST: list[tuple[dict[str, Any], str, Any, str, str]] = [
+    ({"uid": 1000}, "user id", 1000, "without root's rights", "_sudo = True"),
+    ({"os_version": "11"}, "os", "debian 11", "not supported", "debian 12, debian 13, ubuntu 22.04, ubuntu 24.04"),
+    ({"os_id": "rocky", "os_version": "9.4"}, "os", "rocky 9.4", "not supported", "debian 12"),
+    ({"architecture": "riscv64"}, "architecture", "riscv64", "no packages and images", "amd64, arm64"),
+    ({"cpus": 1}, "cpus", "1", "at least 2", "lower require_cpus"),
+    ({"memory_mib": 900}, "memory", "900 MiB", "at least 1700 MiB", "lower require_memory_mib"),
+    ({"disk_mib": 10}, "free disk at /var/lib", "10 MiB", "at least 10240 MiB", "lower require_disk_mib"),
+    ({"default_address": ""}, "private_address", "", "no IPv4 default route", "set private_address"),
+    ({"tcp_ports": frozenset({22, 10250})}, "TCP port", 10250, "Kubernetes needs it", "ss -ltnp 'sport = :10250'"),
+    ({"udp_ports": frozenset({8472})}, "UDP port", 8472, "the pod network needs it", "ss -lunp 'sport = :8472'"),
+    ({"clock": (60.25, 60.75)}, "clock difference", "60.0 s", "more than max_clock_skew_s = 5", "timedatectl set-ntp"),
+    (
+        {"repositories": {"kubernetes": Repository("http://m/key: refused"), "docker": Repository()}},
+        "mirror",
+        "upstream",
+        "the kubernetes repository of this profile can't be reached: http://m/key: refused",
+        "curl -fsS https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "setting", "value", "reason", "remedy"), ONE_HOST, ids=[str(case[0])[:50] for case in ONE_HOST]
+)
+def test_one_host(fields: dict[str, Any], setting: str, value: Any, reason: str, remedy: str) -> None:
+    about = [problem for problem in problems(changed(fresh(), "w1", **fields)) if problem.setting == setting]
+    problem = the_one(about)
+    assert problem.where == "w1"
+    assert problem.value == value
+    assert reason in problem.reason
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize("tool", ["apt-get", "ip", "systemctl"])
+def test_missing_tool(tool: str) -> None:
+    tools = frozenset({"apt-get", "ip", "systemctl"} - {tool})
+    problem = the_one(problems(changed(fresh(), "w1", tools=tools)))
+    assert f"it has no {tool}" in problem.reason and "install the package" in problem.remedy
+
+
+def test_what_is_asked_of_a_host_is_a_setting() -> None:
+    small = changed(fresh(), "w1", cpus=1, memory_mib=900, disk_mib=10)
+    less = {"require_cpus": 1, "require_memory_mib": 500, "require_disk_mib": 5}
+    assert len(problems(small)) == 3
+    assert problems(small, w1=less) == []
+
+
+@pytest.mark.parametrize("release", [("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")])
+def test_supported_systems(release: tuple[str, str]) -> None:
+    assert problems(changed(fresh(), "w1", os_id=release[0], os_version=release[1], architecture="arm64")) == []
+
+
+@pytest.mark.parametrize("port", [2379, 2380, 2381, 6443, 10248, 10249, 10250, 10256, 10257, 10259])
+def test_ports_of_the_control_plane(port: int) -> None:
+    taken = frozenset({22, port})
+    assert the_one(problems(changed(fresh(), "cp1", tcp_ports=taken))).value == port
+    of_every_node = port in (10248, 10249, 10250, 10256)
+    assert len(problems(changed(fresh(), "w1", tcp_ports=taken))) == of_every_node
+
+
+def test_the_device_that_a_reset_leaves_is_fine() -> None:
+    left = {"udp_ports": frozenset({8472}), "devices": frozenset({"lo", "eth0", "flannel.1"})}
+    assert problems(changed(fresh(), "w1", **left)) == []
+
+
+def test_without_root_only_that_is_told() -> None:
+    # Such a user can't see that the host is a member, whose these ports are.
+    for seen in (True, False):  # the folder may be open, but not the file
+        unseen = {"kubelet_conf": seen, "debris": False, "kubelet_ca": "", "kubelet_server": "", "node_name": ""}
+        assert the_one(problems(changed(running(), "w1", uid=1000, **unseen))).setting == "user id"
+
+
+def test_the_api_port_is_a_setting() -> None:
+    taken = changed(fresh(), "cp1", tcp_ports=frozenset({22, 6443}))
+    assert problems(taken, {"api_port": 7443}) == []
+
+
+# --- Addresses -------------------------------------------------------------------------------------------------------
+def test_a_private_address_is_on_its_host() -> None:
+    assert problems(fresh(), w1={"private_address": "10.0.0.12"}) == []
+    problem = the_one(problems(fresh(), w1={"private_address": "10.0.0.77"}))
+    assert (problem.where, problem.value) == ("w1", "10.0.0.77")
+    assert "it has: 10.0.0.12" in problem.reason
+
+
+def test_private_addresses_differ() -> None:
+    found = problems({**fresh(), "w2": report(bare(12))})
+    assert [(p.where, p.value) for p in found] == [("w1, w2", "10.0.0.12")]
+
+
+def test_the_network_of_a_host_is_not_the_pods() -> None:
+    far = {name: {"ssh_hostname": f"{name}.example.com"} for name in NUMBERS}
+    found = problems(fresh(), {"pod_cidr": "10.0.0.0/20"}, **far)
+    assert [p.where for p in found] == ["cp1", "w1", "w2"]
+    assert "overlaps the host's own network 10.0.0.0/24 (address 10.0.0.11)" in found[0].reason
+    assert "choose a pod_cidr" in found[0].remedy
+
+
+def test_addresses_known_without_asking() -> None:
+    reports = {"cp1": report(control_plane(nodes="Node|/w1|||10.0.0.12|True"))}
+    hosts = cluster_hosts(reports, w2={"private_address": "10.0.0.13"})
+    assert hosts.addresses() == {"cp1": "10.0.0.11", "w1": "10.0.0.12", "w2": "10.0.0.13"}
+
+
+# --- Clocks ----------------------------------------------------------------------------------------------------------
+def test_clocks_that_may_agree_are_fine() -> None:
+    # A slow answer: nobody can tell where in its 60 s the host read its clock.
+    assert problems(changed(fresh(), "w1", clock=(-30.0, 30.0))) == []
+    assert problems({name: replace(one, clock=(99.9, 100.1)) for name, one in fresh().items()}) == []
+    assert problems(changed(fresh(), "w1", clock=(4.0, 6.0))) == []
+
+
+def test_two_clocks_far_from_each_other_but_not_from_the_third() -> None:
+    reports = changed(changed(fresh(), "w1", clock=(4.0, 4.1)), "w2", clock=(-4.1, -4.0))
+    problem = the_one(problems(reports))
+    assert {problem.where} < {"w1", "w2"}
+    assert problem.value == "8.0 s"
+    assert problems(reports, {"max_clock_skew_s": 9}) == []
+
+
+# --- Packages --------------------------------------------------------------------------------------------------------
+def _versions(kubelet: tuple[str, ...], docker: tuple[str, ...]) -> dict[str, Repository]:
+    now = fresh()["w1"].repositories
+    assert now is not None
+    return {
+        "kubernetes": Repository("", {**now["kubernetes"].versions, "kubelet": kubelet}),
+        "docker": Repository("", {**now["docker"].versions, "docker-ce": docker}),
+    }
+
+
+def test_a_version_that_the_mirror_does_not_have() -> None:
+    docker = ("5:29.9.3-1~debian.12~bookworm",)
+    repositories = _versions(("1.36.1-1.1", "1.36.2-1.1", "1.36.31-1.1", "1.36.3-1.10"), docker)
+    problem = the_one(problems(changed(fresh(), "w1", repositories=repositories)))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "kubernetes_version", "1.36.3")
+    assert "no kubelet 1.36.3-1.1" in problem.reason
+    assert "1.36.2-1.1" in problem.remedy
+    repositories = _versions(("1.36.3-1.1",), ("5:29.9.30-1~debian.12~bookworm",))
+    problem = the_one(problems(changed(fresh(), "w1", repositories=repositories)))
+    assert (problem.setting, problem.value) == ("docker_version", "29.9.3")
+    repositories = _versions((), docker)
+    problem = the_one(problems(changed(fresh(), "w1", repositories=repositories)))
+    assert "it has no kubelet at all" in problem.remedy
+
+
+# --- Membership ------------------------------------------------------------------------------------------------------
+def test_a_worker_of_another_cluster() -> None:
+    for reports in (
+        {**running(), "w1": report(member(12, "w1", OTHER_CA))},
+        {**fresh(), "w1": report(member(12, "w1", OTHER_CA))},
+        {**running(), "w1": report(member(12, "x", OTHER_CA))},
+        {**fresh(), "w1": report(member(12, "w1"))},  # its control plane was rebuilt
+    ):
+        problem = the_one(problems(reports))
+        assert (problem.where, problem.value) == ("w1", "https://10.0.0.11:6443")
+        assert "node of another cluster" in problem.reason
+        assert "kubeadm reset --force" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "remedy"),
+    [
+        ({"admin_conf": True, "debris": True, "ours": True}, "did not come to its end", "kubeadm reset --force"),
+        ({"debris": True, "ours": True}, "/var/log/kubestage-init.log", "kubeadm reset --force"),
+        ({"debris": True, "ours": True, "initialized": True}, "its admin.conf is gone", "kubeconfig admin"),
+        ({"admin_conf": True, "kubelet_conf": True}, "not made by kubestage", "the right machine"),
+        ({"kubelet_conf": True}, "not made by kubestage", "the right machine"),
+    ],
+)
+def test_a_control_plane_that_is_not_ours_or_not_whole(fields: dict[str, Any], reason: str, remedy: str) -> None:
+    problem = the_one(problems(changed(fresh(), "cp1", **fields, tcp_ports=frozenset({22, 6443}))))
+    assert problem.where == "cp1"
+    assert reason in problem.reason
+    assert remedy in problem.remedy
+
+
+def test_a_whole_cluster_that_is_not_ours() -> None:
+    found = problems(changed(running(), "cp1", initialized=False, ours=False))
+    assert [problem.where for problem in found] == ["cp1", "w1", "w2"]
+    assert "not made by kubestage" in found[0].reason
+    assert "our control plane is not initialised" in found[1].reason
+
+
+def test_a_member_under_another_name() -> None:
+    problem = the_one(problems({**running(), "w1": report(member(12, "old-w1"))}))
+    assert (problem.where, problem.value) == ("w1", "old-w1")
+    assert "call it 'old-w1'" in problem.remedy
+
+
+def test_a_name_that_another_machine_has() -> None:
+    problem = the_one(problems({**running(nodes="Node|/w1|||10.0.0.99|True"), "w1": report(bare(12))}))
+    assert (problem.where, problem.value) == ("w1", "w1")
+    assert "10.0.0.99" in problem.reason
+    assert "rename this host" in problem.remedy
+
+
+# --- NodePorts -------------------------------------------------------------------------------------------------------
+def test_reserved_ports() -> None:
+    reports = changed(fresh(), "w1", tcp_ports=frozenset({22, 9100, 40000}), udp_ports=frozenset({68, 323}))
+    hosts = cluster_hosts(reports, {"node_port_reserved": ["8000-8002", 40]}, w2={"ssh_port": 2222})
+    kubernetes = (2379, 2380, 2381, 6443, 8472, 10248, 10249, 10250, 10256, 10257, 10259)
+    assert hosts.reserved_ports() == tuple(sorted((323, 2222, 8000, 8001, 8002, 9100, *kubernetes)))
+
+
+def test_ports_of_outgoing_connections_are_not_reserved() -> None:
+    reports = changed(fresh(), "w1", udp_ports=frozenset({40000, 61000}))
+    reserved = cluster_hosts(reports, {"node_port_range": "80-65535"}).reserved_ports()
+    assert 61000 in reserved and 40000 not in reserved
+
+
+def test_a_host_that_was_not_asked_keeps_its_reservation() -> None:
+    service = "Service|kube-system/kubestage-reserved-node-ports||9100 70||"
+    everyone = running(service)
+    limited = {name: everyone[name] for name in ("cp1", "w1")}
+    assert 9100 not in cluster_hosts(everyone).reserved_ports()
+    assert 9100 in cluster_hosts(limited).reserved_ports()
+    assert 70 not in cluster_hosts(limited).reserved_ports()  # outside of the range
+
+
+@pytest.mark.parametrize(
+    ("port", "settings", "listening", "reason"),
+    [
+        (10250, {}, 22, "Kubernetes itself listens on it"),
+        (6443, {}, 22, "the API server itself listens on it"),
+        (8472, {}, 22, "flannel itself listens on it"),
+        (9100, {}, 9100, "a program on w1 listens on it"),
+        (9100, {"node_port_reserved": ["9000-9200"]}, 22, "node_port_reserved holds it"),
+    ],
+)
+def test_a_reserved_port_that_a_service_has(port: int, settings: dict[str, Any], listening: int, reason: str) -> None:
+    reports = running(f"Service|shop/web||{port}||")
+    ports = reports["w1"].tcp_ports | {listening}
+    problem = the_one(problems(changed(reports, "w1", tcp_ports=ports), settings))
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", "NodePort", port)
+    assert "Service shop/web has it" in problem.reason and reason in problem.reason
+    assert "give that Service another port" in problem.remedy
+
+
+def test_a_health_check_port_is_no_collision() -> None:
+    reports = running("Service|shop/web|30100|8080||")
+    ports = reports["w1"].tcp_ports | {30100}  # kube-proxy
+    assert problems(changed(reports, "w1", tcp_ports=ports)) == []
+    assert 30100 not in cluster_hosts(changed(reports, "w1", tcp_ports=ports)).reserved_ports()
+
+
+@pytest.mark.parametrize("service", ["Service|shop/web||80||", "Service|shop/web|80|30000||"])
+def test_a_range_without_a_port_in_use(service: str) -> None:
+    problem = the_one(problems(running(service), {"node_port_range": "30000-32767", "stacks": []}))
+    assert (problem.setting, problem.value) == ("node_port_range", "30000-32767")
+    assert "Service shop/web has NodePort 80" in problem.reason
+    assert "widen the range to include 80" in problem.remedy
+
+
+def test_a_range_that_hosts_fill() -> None:
+    reports = changed(fresh(), "w1", tcp_ports=frozenset({22, 90, 91}))
+    problem = the_one(problems(reports, {"node_port_range": "90-91", "stacks": []}))
+    assert "no port of it is left" in problem.reason
+    assert problems(reports, {"node_port_range": "90-92", "stacks": []}) == []
+
+
+def test_an_api_that_does_not_answer_is_no_problem() -> None:
+    reports = changed(running(), "cp1", cluster=None, cluster_error="connection refused")
+    assert problems(reports) == []
+
+
+# --- The sites' ports ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("protocol", ["tcp_ports", "udp_ports"])
+def test_a_program_at_a_port_of_the_sites(protocol: str) -> None:
+    reports = fresh()
+    for name in ("w1", "w2"):
+        reports = changed(reports, name, **{protocol: getattr(reports[name], protocol) | {443}})
+    problem = the_one(problems(reports))
+    assert (problem.where, problem.setting, problem.value) == ("w1, w2", "https_port", 443)
+    assert "a program listens on it there" in problem.reason
+    assert "ss -lntup 'sport = :443'" in problem.remedy and "another https_port" in problem.remedy
+    elsewhere = {"https_port": 8443, "http_redirect": False}
+    assert problems(reports, elsewhere) == problems(reports, {"stacks": []}) == []
+
+
+@pytest.mark.parametrize("service", ["Service|shop/web||80||", "Service|shop/web|80|30100||"])
+def test_a_service_at_a_port_of_the_sites(service: str) -> None:
+    reports = running(service)
+    problem = the_one(problems(reports))
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", "http_port", 80)
+    assert "Service shop/web has this NodePort" in problem.reason
+    assert "kubectl -n shop edit service web" in problem.remedy
+    elsewhere = {"http_port": 8080, "http_redirect": False}
+    assert problems(reports, elsewhere) == problems(reports, {"stacks": []}) == []
+
+
+def test_the_sites_own_service_is_fine() -> None:
+    assert problems(running("Service|projectcontour/envoy||80 443||")) == []
+    reports = running("Service|projectcontour/envoy||80 443||\nService|shop/web||8443||")
+    assert the_one(problems(reports, {"http_port": 8443, "http_redirect": False})).value == 8443
+
+
+def test_a_program_at_a_port_that_the_sites_have_is_told_once() -> None:
+    reports = running("Service|projectcontour/envoy||80 443||")
+    problem = the_one(problems(changed(reports, "w1", tcp_ports=reports["w1"].tcp_ports | {80})))
+    assert (problem.setting, problem.value) == ("NodePort", 80)
+    assert "a program on w1 listens on it" in problem.reason
+
+
+def test_a_port_of_the_sites_that_is_held_for_a_host_that_was_not_asked() -> None:
+    reports = running("Service|kube-system/kubestage-reserved-node-ports||80||")
+    assert problems(reports) == []  # the reservation is made anew before the sites take it
+    problem = the_one(problems({name: reports[name] for name in ("cp1", "w1")}))
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", "http_port", 80)
+    assert problem.remedy == "run once without --limit"
+
+
+# --- Volumes ---------------------------------------------------------------------------------------------------------
+NO_STORAGE = {"stacks": ["ingress", "registry"], "storage_class": "cloud-ssd"}
+
+
+def test_the_disk_of_the_volumes() -> None:
+    apart = changed(fresh(), "w1", storage_mib=512)
+    problem = the_one(problems(apart, w1={"require_disk_mib": 600}))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "storage_path", "/var/lib/kubestage/volumes")
+    assert "512 MiB, and at least 600 MiB is asked for" in problem.reason
+    assert "a larger disk" in problem.remedy and "require_disk_mib" in problem.remedy
+    assert problems(apart, w1={"require_disk_mib": 512}) == []
+    assert problems(apart, NO_STORAGE) == []  # nothing of ours lies there
+
+
+def test_one_full_disk_is_told_once() -> None:
+    problem = the_one(problems(changed(fresh(), "w1", storage_mib=512, disk_mib=512)))
+    assert problem.setting == "free disk at /var/lib"
+
+
+def test_volumes_in_use_keep_the_stack_storage() -> None:
+    reports = running(volumes=["shop/orders|local-path|2Gi", "a/b|local-path|1Gi", "shop/cache|cloud-ssd|8Gi"])
+    assert problems(reports) == []
+    problem = the_one(problems(reports, NO_STORAGE))
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", "stacks", ["ingress", "registry"])
+    assert "by a/b, shop/orders: " in problem.reason
+    assert "kubectl --namespace a delete persistentvolumeclaim b" in problem.remedy
+
+
+def test_volumes_that_are_leaving_are_waited_for() -> None:
+    reports = running(volumes=["shop/orders|local-path|2Gi|Delete Released", "registry/registry|x|1Gi|Delete Released"])
+    assert problems(reports, NO_STORAGE) == problems(reports) == []
+    kept = running(volumes=["shop/orders|local-path|2Gi|Retain Released"])
+    assert "by shop/orders: " in the_one(problems(kept, NO_STORAGE)).reason
+
+
+@pytest.mark.parametrize("stacks", [[], ["ingress"], ["storage"]], ids=str)
+def test_the_registrys_volume_goes_with_it(stacks: list[str]) -> None:
+    assert problems(running(volumes=["registry/registry|local-path|20Gi"]), {"stacks": stacks}) == []
+
+
+@pytest.mark.parametrize("volume", ["local-path", "cloud-hdd"])
+def test_the_registrys_volume_keeps_its_class(volume: str) -> None:
+    reports = running(volumes=[f"registry/registry|{volume}|20Gi"])
+    problem = the_one(problems(reports, NO_STORAGE))
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", "storage_class", "cloud-ssd")
+    assert f'is of the StorageClass "{volume}", which can\'t be changed' in problem.reason
+    assert 'run once without "registry" in stacks' in problem.remedy
+    assert problems(reports, {"storage_class": volume}) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "fits"),
+    [
+        ("20Gi", "20Gi", True),
+        ("20Gi", "20480Mi", True),
+        ("1Ti", "1024Gi", True),
+        ("1Ti", "1048576Mi", True),
+        ("1Pi", "1024Ti", True),
+        ("1536Mi", "1536Mi", True),
+        ("20Gi", "20Ti", False),
+        ("20Gi", "21Gi", False),
+        ("20Gi", "10Gi", False),
+    ],
+)
+def test_the_registrys_volume_keeps_its_size(made: str, wanted: str, fits: bool) -> None:
+    reports = running(volumes=[f"registry/registry|local-path|{made}"])
+    found = problems(reports, {"registry_size": wanted})
+    assert [(problem.setting, problem.value) for problem in found] == [("registry_size", wanted)] * (not fits)
+    assert all(f"was made with {made}" in problem.reason for problem in found)
+
+
+def test_images_that_nobody_has() -> None:
+    """One address that answers is enough for a registry."""
+    refused = "connect: Connection refused"
+    found = {
+        "docker.io": {"https://a": refused, "https://b": ""},
+        "ghcr.io": {"https://a": refused},
+        "registry.k8s.io": {"https://a": refused, "https://registry.k8s.io": "no answer within 5 s"},
+    }
+    problem = the_one(problems(changed(fresh(), "w1", registries=found)))
+    assert (problem.where, problem.setting) == ("w1", "mirror")
+    assert problem.reason == (
+        "the images of ghcr.io, registry.k8s.io can't be had: "
+        "https://a: connect: Connection refused; https://registry.k8s.io: no answer within 5 s"
+    )
+
+
+def test_what_a_class_of_ones_own_does_with_sizes_is_its_business() -> None:
+    reports = running(volumes=["registry/registry|cloud-ssd|40Gi"])
+    assert problems(reports, {"storage_class": "cloud-ssd"}) == []
+
+
+# --- What a cluster was made with ------------------------------------------------------------------------------------
+MADE = {
+    "version": "1.36.3",
+    "cluster-name": "kubestage",
+    "cluster-cidr": "10.244.0.0/16",
+    "service-cluster-ip-range": "10.96.0.0/12",
+    "secure-port": "6443",
+    "clusterDomain": "cluster.local",
+    "cgroupDriver": "systemd",
+}
+
+
+def test_a_cluster_made_with_these_settings_is_fine() -> None:
+    assert problems(changed(running(), "cp1", made=MADE)) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("kubernetes_version", "1.36.4"),
+        ("cluster_name", "other"),
+        ("pod_cidr", "10.200.0.0/16"),
+        ("service_cidr", "10.97.0.0/16"),
+        ("api_port", 7443),
+        ("cluster_domain", "other.local"),
+        ("cgroup_driver", "cgroupfs"),
+    ],
+)
+def test_what_a_living_cluster_was_made_with_stays(setting: str, value: Any) -> None:
+    found = problems(changed(running(), "cp1", made=MADE), {setting: value})
+    (problem,) = (each for each in found if "living cluster" in each.reason)
+    assert (problem.where, problem.setting, problem.value) == ("the cluster", setting, value)
+    assert "set it back to" in problem.remedy

@@ -1,0 +1,376 @@
+"""Settings that are refused: each with where, the value, the reason and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sample_cluster import GROUPS, group_data, hosts_data
+
+from kubestage.settings import SettingsError, load
+
+_MIRRORS = group_data()["mirrors"]
+
+
+def refused(data: dict[str, dict[str, Any]], groups: dict[str, list[str]] = GROUPS) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(data, groups)
+    return caught.value
+
+
+def _upstream(**changed: Any) -> dict[str, Any]:
+    return {"mirrors": {"upstream": {**_MIRRORS["upstream"], **changed}}}
+
+
+# setting of all hosts, as shown, reason, remedy
+EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"pod_cidr": "10.244.0.0"}, "pod_cidr = '10.244.0.0'", "not a network", "address/prefix"),
+    ({"pod_cidr": "10.244.0.0/33"}, "pod_cidr = '10.244.0.0/33'", "not a network", "address/prefix"),
+    ({"pod_cidr": "10.244.1.1/16"}, "pod_cidr = '10.244.1.1/16'", "not the network's own address", '"10.244.0.0/16"'),
+    ({"pod_cidr": "fd00::/48"}, "pod_cidr = 'fd00::/48'", "only IPv4", "give an IPv4 network"),
+    ({"pod_cidr": "10.244.0.0/25"}, "pod_cidr = '10.244.0.0/25'", "every node takes a /24", "choose a /24 or larger"),
+    ({"pod_cidr": "10.244.0.0/23"}, "pod_cidr = '10.244.0.0/23'", "room for 2, and there are 3", "e.g. a /22"),
+    ({"pod_cidr": "10.96.0.0/16"}, "pod_cidr = '10.96.0.0/16'", "overlaps service_cidr", "share no address"),
+    ({"pod_cidr": "10.0.0.0/16"}, "ssh_hostname = '10.0.0.11'", "inside pod_cidr", "choose a pod_cidr"),
+    ({"pod_cidr": "172.16.0.0/12"}, "pod_cidr = '172.16.0.0/12'", "Docker's own bridge", '"bip"'),
+    ({"pod_cidr": "64.0.0.0/7"}, "pod_cidr = '64.0.0.0/7'", "a /8 at most", "a smaller network"),
+    ({"pod_cidr": "127.0.0.0/16"}, "pod_cidr = '127.0.0.0/16'", "no packet is routed", "a private network"),
+    ({"service_cidr": "224.0.0.0/16"}, "service_cidr = '224.0.0.0/16'", "no packet is routed", "a private network"),
+    ({"service_cidr": "10.96.0.0/11"}, "service_cidr = '10.96.0.0/11'", "a /12 to a /28", "a prefix in between"),
+    ({"service_cidr": "10.96.0.0/29"}, "service_cidr = '10.96.0.0/29'", "a /12 to a /28", "a prefix in between"),
+    ({"service_cidr": "10.0.0.0/24"}, "ssh_hostname = '10.0.0.11'", "inside service_cidr", "choose a service_cidr"),
+    ({"node_port_range": "80:32767"}, "node_port_range = '80:32767'", "not a range", '"first-last"'),
+    ({"node_port_range": "32767-80"}, "node_port_range = '32767-80'", "ends (80) before it begins", '"80-32767"'),
+    ({"node_port_range": "0-100"}, "node_port_range = '0-100'", "1 to 65535", "within 1-65535"),
+    ({"node_port_range": "80-65536"}, "node_port_range = '80-65536'", "1 to 65535", "within 1-65535"),
+    ({"node_port_range": 80}, "node_port_range = 80", "not a text", "put it in quotes"),
+    (
+        {"node_port_range": "2379-2381", "stacks": []},
+        "node_port_range = '2379-2381'",
+        "no port of it is left",
+        "a wider range",
+    ),
+    ({"node_port_range": "22-22", "stacks": []}, "node_port_range = '22-22'", "no port of it is left", "a wider range"),
+    (
+        {"node_port_range": "90-91", "node_port_reserved": ["85-95"], "stacks": []},
+        "node_port_range = '90-91'",
+        "no port of it is left",
+        "reserve less",
+    ),
+    ({"node_port_range": "\u06680-32767"}, "node_port_range = ", "not a range", '"first-last"'),
+    ({"node_port_reserved": ["x"]}, "node_port_reserved.0 = 'x'", "not a range of ports", '"first-last"'),
+    ({"node_port_reserved": [80, 70000]}, "node_port_reserved.1 = 70000", "1 to 65535", "within 1-65535"),
+    ({"node_port_reserved": [1.5]}, "node_port_reserved.0 = 1.5", "neither a port nor a range", "write a number"),
+    ({"node_port_reserved": [True]}, "node_port_reserved.0 = True", "neither a port nor a range", "write a number"),
+    ({"node_port_reserved": "80-90"}, "node_port_reserved = '80-90'", "not a list", '["one", "two"]'),
+    ({"api_port": 0}, "api_port = 0", "1 to 65535", "within 1-65535"),
+    ({"api_port": "6443"}, "api_port = '6443'", "not a whole number", "without quotes"),
+    ({"api_port": 10250}, "api_port = 10250", "another part of Kubernetes", "e.g. 6443"),
+    ({"kubernetes_version": "v1.36.3"}, "kubernetes_version = 'v1.36.3'", "not a version", 'without a "v"'),
+    ({"kubernetes_version": "1.36"}, "kubernetes_version = '1.36'", "not a version", "in full"),
+    ({"kubernetes_version": "1.36." + "9" * 5000}, "kubernetes_version = '1.36.99", "not a version", "in full"),
+    ({"kubernetes_version": 1.36}, "kubernetes_version = 1.36", "not a text", "put it in quotes"),
+    ({"kubernetes_version": "1.30.4"}, "kubernetes_version = '1.30.4'", "v1beta4", "1.31.0 or newer"),
+    (
+        {"kubernetes_package_revision": "-1"},
+        "kubernetes_package_revision = '-1'",
+        "Debian revision",
+        "apt-cache policy",
+    ),
+    ({"docker_version": "5:29.9.3"}, "docker_version = '5:29.9.3'", "not a version", "in full"),
+    ({"containerd_version": "1.7.28"}, "containerd_version = '1.7.28'", "needs containerd 2", "2.0.0 or newer"),
+    ({"cluster_domain": "Cluster.Local"}, "cluster_domain = 'Cluster.Local'", "not a DNS name", "cluster.local"),
+    ({"cluster_domain": "cluster..local"}, "cluster_domain = 'cluster..local'", "not a DNS name", "cluster.local"),
+    ({"cluster_domain": ""}, "cluster_domain = ''", "not a DNS name", "cluster.local"),
+    ({"cluster_domain": "a" * 64}, "cluster_domain = 'aaaa", "not a DNS name", "cluster.local"),
+    ({"cluster_name": "my_cluster"}, "cluster_name = 'my_cluster'", "not a DNS name", "write it as"),
+    ({"mirror": "aliyum"}, "mirror = 'aliyum'", 'did you mean "aliyun"?', "use one of: aliyun, upstream"),
+    (_upstream(docker_apt="ftp://x/y"), "mirrors.upstream.docker_apt = 'ftp://x/y'", "not an http", "https://"),
+    (_upstream(docker_apt="http://h:x/y"), "mirrors.upstream.docker_apt = 'http://h:x/y'", "not a URL", "https://"),
+    (_upstream(docker_apt="http://a:b@h/"), "mirrors.upstream.docker_apt", "with a user", "host, port and path only"),
+    (_upstream(docker_apt="http://my_mirror/"), "docker_apt = 'http://my_mirror/'", "is no host name", "URL's host"),
+    (_upstream(docker_key="https://h/a;reboot"), "mirrors.upstream.docker_key", "lists take for theirs", "%XX"),
+    (_upstream(docker_apt="https://h/a'b"), "mirrors.upstream.docker_apt", "lists take for theirs", "%XX"),
+    (_upstream(kubernetes_apt="https://h/$(id)"), "mirrors.upstream.kubernetes_apt", "lists take for theirs", "%XX"),
+    (_upstream(files="https://h/a#"), "mirrors.upstream.files = 'https://h/a#'", "lists take for theirs", "%XX"),
+    (_upstream(docker_key="http://h/{arch}"), "mirrors.upstream.docker_key", "unknown placeholder", '"{minor}"'),
+    (
+        {"mirrors": {"upstream": {k: v for k, v in _MIRRORS["upstream"].items() if k != "docker_key"}}},
+        "mirrors.upstream.docker_key: ",
+        "it is missing",
+        "a mirror profile holds all of its keys",
+    ),
+    (_upstream(regestries={}), "mirrors.upstream.regestries = {}", 'did you mean "registries"?', "correct the name"),
+    (_upstream(registries={"docker.io": "https://m"}), "mirrors.upstream.registries.docker.io", "not a list", "["),
+    (_upstream(registries={"docker.io": ["m.io"]}), "registries.docker.io.0 = 'm.io'", "not an http", "https://"),
+    (_upstream(registries={"https://docker.io": []}), "https://docker.io", "not a registry's name", "its host alone"),
+    (_upstream(registries={"..": ["https://m"]}), "mirrors.upstream.registries", "not a registry's name", "its host"),
+    (_upstream(registries={"a.io:0": []}), "mirrors.upstream.registries", "not a registry's name", "its host alone"),
+    (
+        _upstream(registries={"docker.io": []}, registry_fallback=False),
+        "mirrors.upstream.registries.docker.io = []",
+        "leaves none to ask",
+        "name a mirror",
+    ),
+    (_upstream(registry_fallback="yes"), "mirrors.upstream.registry_fallback = 'yes'", "neither True nor", "True or"),
+    ({"cgroup_driver": "system"}, "cgroup_driver = 'system'", 'did you mean "systemd"?', "cgroupfs, systemd"),
+    (
+        {"pause_image": "registry.k8s.io/pause"},
+        "pause_image = 'registry.k8s.io/pause'",
+        "neither tag nor",
+        "pause:1.2.3",
+    ),
+    (
+        {"busybox_image": "busybox:1.35.0"},
+        "busybox_image = 'busybox:1.35.0'",
+        "not a full image name",
+        "docker.io/library",
+    ),
+    ({"flannel_image": "ghcr.io/a/b:latest"}, "flannel_image = 'ghcr.io/a/b:latest'", "pins nothing", "name a version"),
+    ({"flannel_image": "../b:1"}, "flannel_image = '../b:1'", "not a full image name", "docker.io/library"),
+    ({"flannel_image": "-.io/b:1"}, "flannel_image = '-.io/b:1'", "not a full image name", "docker.io/library"),
+    ({"flannel_image": "a.io/b//c:1"}, "flannel_image = 'a.io/b//c:1'", "not a full image name", "docker.io/library"),
+    ({"node_port_rang": "80-90"}, "node_port_rang = '80-90'", 'did you mean "node_port_range"?', "correct the name"),
+    ({"ssh_prot": 22}, "ssh_prot = 22", 'did you mean "ssh_port"?', "correct the name"),
+    ({"wibble": 1}, "wibble = 1", "no such setting", "begins with an underscore"),
+    ({"docker_log_max_size": "20MB"}, "docker_log_max_size = '20MB'", "not a size", '"20m"'),
+    ({"docker_log_max_size": "1\u0662m"}, "docker_log_max_size = ", "not a size", '"20m"'),
+    ({"docker_log_max_files": 0}, "docker_log_max_files = 0", "at least 1", "above 0"),
+    ({"docker_log_max_files": True}, "docker_log_max_files = True", "not a whole number", "digits"),
+    ({"require_cpus": -1}, "require_cpus = -1", "at least 1", "above 0"),
+    ({"require_disk_mib": "10G"}, "require_disk_mib = '10G'", "not a whole number", "digits"),
+    ({"max_clock_skew_s": 0}, "max_clock_skew_s = 0", "at least 1", "above 0"),
+    ({"schedule_on_control_plane": "no"}, "schedule_on_control_plane = 'no'", "neither True nor False", "True or"),
+    ({"kubeadm_ignore_preflight": ["ALL"]}, "kubeadm_ignore_preflight.0 = 'ALL'", "hides real faults", "single checks"),
+    ({"kubeadm_ignore_preflight": ["a b"]}, "kubeadm_ignore_preflight.0 = 'a b'", "not the name of", "NumCPU"),
+    ({"node_taints": ["gpu=yes"]}, "node_taints.0 = 'gpu=yes'", "not a taint", "key=value:Effect"),
+    ({"node_taints": ["gpu:NoShedule"]}, "'gpu:NoShedule'", 'did you mean "NoSchedule"?', "use one of: NoSchedule"),
+    ({"node_taints": ["-gpu:NoExecute"]}, "'-gpu:NoExecute'", '"-gpu" is not a name', "example.com/disk"),
+    (
+        {"node_taints": ["a=b:NoSchedule", "a:NoSchedule"], "stacks": []},
+        "node_taints = [",
+        "has one value",
+        "leave one",
+    ),
+    ({"node_labels": {"kubernetes.io/hostname": "x"}}, "node_labels = {", "the kubelet itself keeps", "of your own"),
+    ({"node_labels": {"a b": "c"}}, "node_labels = {'a b': 'c'}", '"a b" is not a name', "example.com/disk"),
+    ({"node_labels": {"Example.com/a": "c"}}, "Example.com/a", "is not a name", "example.com/disk"),
+    ({"node_labels": {"a": "x/y"}}, "node_labels = {'a': 'x/y'}", '"x/y" is not a value', "at most 63"),
+    ({"node_labels": {"a": 1}}, "node_labels.a = 1", "not a text", "quotes"),
+    ({"node_labels": ["a"]}, "node_labels = ['a']", "not a mapping", "{"),
+    ({"sysctls": {"ip_forward": 1}}, "sysctls = {'ip_forward': 1}", "no kernel setting", "net.ipv4.ip_forward"),
+    ({"sysctls": {"-vm.swappiness": 1}}, "sysctls = {", "no kernel setting", "net.ipv4.ip_forward"),
+    ({"sysctls": {"vm.swappiness": None}}, "'vm.swappiness': None", "neither a number nor text", "as sysctl shows it"),
+    ({"sysctls": {"vm.swappiness": "1\nvm.panic = 1"}}, "sysctls = {", "not one line of plain", "as sysctl shows it"),
+    ({"sysctls": {"net.ipv4.ip_forward": 0}}, "sysctls = {", "every cluster needs", 'remove "net.ipv4.ip_forward"'),
+    ({"sysctls": {"net/ipv4/ip_forward": 0}}, "sysctls = {", "every cluster needs", 'remove "net/ipv4/ip_forward"'),
+    ({"public_address": "47.1.2"}, "public_address = '47.1.2'", "not an IP address", "10.0.0.11"),
+    ({"public_address": "my_host"}, "public_address = 'my_host'", "neither an IP address nor", "api.example.com"),
+    ({"public_address": "*.a.com"}, "public_address = '*.a.com'", "a wildcard", "name one host"),
+    ({"api_extra_sans": ["a b"]}, "api_extra_sans.0 = 'a b'", "neither an IP address nor", "api.example.com"),
+    (
+        {"apiserver_extra_args": {"service-node-port-range": "80-90"}},
+        "apiserver_extra_args = {'service-node-port-range': '80-90'}",
+        "a setting of its own",
+        "set node_port_range",
+    ),
+    ({"apiserver_extra_args": {"advertise-address": "x"}}, "advertise-address", "of its own", "set private_address"),
+    ({"apiserver_extra_args": {"secure-port": 1}}, "secure-port", "of its own", "set api_port"),
+    ({"apiserver_extra_args": {"--v": 1}}, "{'--v': 1}", "not a flag's name", "without leading dashes"),
+    ({"apiserver_extra_args": {"v": None}}, "{'v': None}", "neither text nor a number", "command line"),
+    ({"apiserver_extra_args": {"v": "1\n2"}}, "apiserver_extra_args = {", "not of one line", "as on the command line"),
+    ({"kubelet_config": {"serverTLSBootstrap": False}}, "kubelet_config", '"serverTLSBootstrap" is fixed', "remove"),
+    ({"kubelet_config": {"a": {"b": object}}}, "kubelet_config", 'the value of "a.b" is', "use text, numbers"),
+    ({"kubelet_config": {"a": [{1: 2}]}}, "kubelet_config", 'the key 1 in "a" is not a text', "put it in quotes"),
+    ({"kube_proxy_config": {"a": float("nan")}}, "kube_proxy_config", 'value of "a" is no number', "finite"),
+    ({"kubelet_config": {"cgroupDriver": "systemd"}}, "cgroupDriver", "of its own", "set cgroup_driver"),
+    ({"kubelet_config": {"clusterDNS": []}}, "clusterDNS", "of its own", "set service_cidr"),
+    ({"kubelet_config": {"kind": "x"}}, "kubelet_config", '"kind" is fixed', 'remove "kind"'),
+    ({"kubelet_config": {"healthzPort": 1}}, "kubelet_config", '"healthzPort" is fixed', 'remove "healthzPort"'),
+    ({"kube_proxy_config": {"clusterCIDR": "x"}}, "clusterCIDR", "of its own", "set pod_cidr"),
+    ({"docker_config": {"exec-opts": ["native.cgroupdriver=x"]}}, "docker_config", "of its own", "set cgroup_driver"),
+    ({"docker_config": {"exec-opts": None}}, "docker_config", '"exec-opts" is not a list', '["one", "two"]'),
+    ({"docker_config": {"insecure-registries": "a.b"}}, "docker_config", "is not a list", '["one", "two"]'),
+    ({"docker_config": {"log-opts": None}}, "docker_config", '"log-opts" is not a mapping', "{"),
+    ({"docker_config": {"a": "b\ud800"}}, "docker_config", 'the value of "a" has a character', "correct the text"),
+    ({"containerd_config": {"a": 2**63}}, "containerd_config", 'the value of "a" is too large', "64 bits"),
+    ({"docker_config": {"a": {1, 2}}}, "docker_config", 'the value of "a" is {1, 2}', "use text, numbers"),
+    ({"docker_config": {"log-opts": {"max-size": "1m"}}}, "max-size", "of its own", "set docker_log_max_size"),
+    ({"docker_config": {"registry-mirrors": []}}, "registry-mirrors", "of its own", "set mirrors"),
+    (
+        {"containerd_config": {"plugins": {"p": {"options": {"SystemdCgroup": True}}}}},
+        "SystemdCgroup",
+        "of its own",
+        "set cgroup_driver",
+    ),
+    ({"containerd_config": {"plugins": {"p": {"sandbox": "x"}}}}, "sandbox", "of its own", "set pause_image"),
+    ({"containerd_config": {"a": None}}, "containerd_config", 'the value of "a" is None', "use text, numbers"),
+    ({"containerd_config": {"plugins": []}}, "containerd_config", '"plugins" is not a mapping', "{"),
+    (
+        {"containerd_config": {"plugins": {"io.containerd.cri.v1.runtime": 5}}},
+        "containerd_config",
+        '"plugins.io.containerd.cri.v1.runtime" is not a mapping',
+        "{",
+    ),
+    ({"containerd_config": {"version": 2}}, "containerd_config", '"version" is fixed', 'remove "version"'),
+]
+
+
+@pytest.mark.parametrize(("settings", "shown", "reason", "remedy"), EVERYWHERE, ids=lambda value: str(value)[:60])
+def test_setting_of_all_hosts(settings: dict[str, Any], shown: str, reason: str, remedy: str) -> None:
+    problems = refused(hosts_data(settings)).problems
+    about = [str(problem) for problem in problems if shown in str(problem)]
+    assert about, [str(problem) for problem in problems]
+    assert reason in about[0]
+    assert remedy in about[0].split("\n    -> ")[1]
+    assert "pydantic" not in about[0] and "Input should" not in about[0] and "validator" not in about[0]
+
+
+@pytest.mark.parametrize(("settings", "shown", "reason", "remedy"), EVERYWHERE, ids=lambda value: str(value)[:60])
+def test_one_mistake_is_told_once(settings: dict[str, Any], shown: str, reason: str, remedy: str) -> None:
+    problems = refused(hosts_data(settings)).problems
+    if "ssh_hostname" in shown:  # each host has an address of its own
+        assert [problem.where for problem in problems] == ["cp1", "w1", "w2"]
+    else:
+        assert [problem.where for problem in problems] == ["all hosts"]
+
+
+# setting of w1, reason, remedy
+SINGLE: list[tuple[dict[str, Any], str, str, str]] = [
+    (
+        {"kubernetes_version": "1.36.9"},
+        "kubernetes_version = '1.36.9'",
+        "not be newer",
+        "upgrade the control plane first",
+    ),
+    (
+        {"kubernetes_version": "1.37.0"},
+        "kubernetes_version = '1.37.0'",
+        "not be newer",
+        "upgrade the control plane first",
+    ),
+    ({"kubernetes_version": "1.32.9"}, "kubernetes_version = '1.32.9'", "at most 3 minor", "1.33 or newer"),
+    (
+        {"pod_cidr": "10.100.0.0/14", "service_cidr": "10.96.0.0/12"},
+        "pod_cidr = '10.100.0.0/14'",
+        "cp1 has '10.244",
+        "group_data",
+    ),
+    ({"node_port_range": "80-90"}, "node_port_range = '80-90'", "cp1 has '80-32767'", "group_data"),
+    ({"cluster_domain": "x.local"}, "cluster_domain = 'x.local'", "one setting for the whole cluster", "group_data"),
+    ({"kube_proxy_config": {"mode": "x"}}, "kube_proxy_config = {'mode': 'x'}", "one setting for the", "group_data"),
+    ({"private_address": "10.244.3.4"}, "private_address = '10.244.3.4'", "inside pod_cidr", "choose a pod_cidr"),
+    ({"private_address": "10.97.3.4"}, "private_address = '10.97.3.4'", "inside service_cidr", "choose a service_cidr"),
+    ({"public_address": "10.97.3.4"}, "public_address = '10.97.3.4'", "inside service_cidr", "choose a service_cidr"),
+    ({"private_address": "10.1.2"}, "private_address = '10.1.2'", "not an IP address", "10.0.0.11"),
+    ({"private_address": "fd00::1"}, "private_address = 'fd00::1'", "only IPv4", "IPv4 address"),
+    ({"ssh_port": "2222"}, "ssh_port = '2222'", "not a port", "without quotes"),
+    ({"ssh_port": [22]}, "ssh_port = [22]", "not a port", "within 1-65535"),
+    ({"ssh_port": True}, "ssh_port = True", "not a port", "within 1-65535"),
+    ({"ssh_port": 70000}, "ssh_port = 70000", "not a port", "within 1-65535"),
+    ({"ssh_hostname": ["10.0.0.12"]}, "ssh_hostname = ['10.0.0.12']", "not a text", "in quotes"),
+    ({5: 1}, "5 = 1", "no such setting", "remove it"),  # type: ignore[dict-item]
+    ({"private_address": "127.0.0.1"}, "private_address = '127.0.0.1'", "no other host can reach", "network card"),
+]
+
+
+@pytest.mark.parametrize(("settings", "shown", "reason", "remedy"), SINGLE, ids=lambda value: str(value)[:60])
+def test_setting_of_a_single_host(settings: dict[str, Any], shown: str, reason: str, remedy: str) -> None:
+    problems = [p for p in refused(hosts_data(w1=settings)).problems if shown in str(p)]
+    assert problems
+    assert problems[0].where == "w1"
+    assert reason in str(problems[0])
+    assert remedy in problems[0].remedy
+
+
+# data by host, groups, message
+INVENTORIES: list[tuple[dict[str, dict[str, Any]], dict[str, list[str]], str, str]] = [
+    (hosts_data(), {"masters": ["cp1"], "workers": ["w1", "w2"]}, "no host in the group", "control_plane ="),
+    (hosts_data(), {"control_plane": ["cp1", "w1"], "workers": ["w2"]}, "not supported yet", "move the others"),
+    (
+        hosts_data(),
+        {"control_plane": ["cp1"], "workers": ["cp1", "w1", "w2"]},
+        "cp1: it is in control_plane and",
+        "take",
+    ),
+    (hosts_data(), {"control_plane": ["cp1"], "workers": ["w1"]}, "w2: it is neither in control_plane nor", "put it"),
+    (
+        hosts_data(w2={"ssh_hostname": "10.0.0.12"}),
+        GROUPS,
+        "w1, w2: ssh_hostname, ssh_port = '10.0.0.12:22'",
+        "drop the",
+    ),
+    (
+        hosts_data(w1={"private_address": "10.1.0.1"}, w2={"private_address": "10.1.0.1"}),
+        GROUPS,
+        "w1, w2: private_address = '10.1.0.1': several hosts have the same",
+        "give each host its own",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "groups", "message", "remedy"), INVENTORIES, ids=[i[2] for i in INVENTORIES])
+def test_inventory(data: dict[str, Any], groups: dict[str, list[str]], message: str, remedy: str) -> None:
+    about = [problem for problem in refused(data, groups).problems if message in str(problem)]
+    assert about and remedy in about[0].remedy
+
+
+@pytest.mark.parametrize("name", ["Worker", "w_1", "-w", "w.", "a" * 64, "@ssh/w1", "10.0.0.12"])
+def test_host_name(name: str) -> None:
+    data = hosts_data()
+    data[name] = data.pop("w1")
+    problems = refused(data, {"control_plane": ["cp1"], "workers": [name, "w2"]}).problems
+    assert [problem.where for problem in problems] == [name]
+    assert "node" in problems[0].reason and "ssh_hostname" in problems[0].remedy
+
+
+@pytest.mark.parametrize("name", ["localhost", "w.localhost", "a" * 40 + "." + "b" * 40])
+def test_a_dns_name_that_is_no_host_name(name: str) -> None:
+    data = hosts_data()
+    data[name] = data.pop("w1")
+    (problem,) = refused(data, {"control_plane": ["cp1"], "workers": [name, "w2"]}).problems
+    assert problem.where == name
+    assert "can't be a node's" in problem.reason and "in the inventory" in problem.remedy
+
+
+def test_an_address_of_no_network_is_dockers_own_business() -> None:
+    load(hosts_data({"docker_config": {"bip": ()}}), GROUPS)
+
+
+def test_two_ports_of_one_address_are_two_hosts() -> None:
+    load(hosts_data(w1={"ssh_hostname": "47.1.1.1"}, w2={"ssh_hostname": "47.1.1.1", "ssh_port": 2201}), GROUPS)
+
+
+def test_a_missing_setting_is_told() -> None:
+    data = hosts_data()
+    for host in data.values():
+        del host["cluster_domain"]
+    assert [str(problem) for problem in refused(data).problems] == [
+        "all hosts: cluster_domain: it is missing\n    -> add it; group_data/all.py has every setting"
+    ]
+
+
+def test_everything_at_once() -> None:
+    data = hosts_data(
+        {"pod_cidr": "10.96.0.0/16", "cluster_domain": "-"},
+        w1={"node_taints": ["x"], "kubernetes_version": "1.37.1"},
+        w2={"sysctls": {"x": 1}, "private_address": "10.97.0.1"},
+    )
+    error = refused(data, {"control_plane": ["cp1"], "workers": ["w1"]})
+    told = {(problem.where, problem.setting) for problem in error.problems}
+    assert told == {
+        ("all hosts", "pod_cidr"),
+        ("all hosts", "cluster_domain"),
+        ("w1", "node_taints.0"),
+        ("w1", "kubernetes_version"),
+        ("w2", "sysctls"),
+        ("w2", "private_address"),
+        ("w2", ""),
+    }
+    assert str(error).startswith("Settings: 7 problems. Nothing was changed.\n1. ")
+    assert "\n7. " in str(error)
+
+
+def test_a_bad_value_of_one_host_is_not_told_as_a_difference_too() -> None:
+    problems = refused(hosts_data(cp1={"node_port_range": "100-90"}), GROUPS).problems
+    assert [(problem.where, problem.setting) for problem in problems] == [("cp1", "node_port_range")]

@@ -1,0 +1,252 @@
+"""The health that `make status` tells of: nodes, workloads, sites asked over real TLS, certificates; the commands."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sample_cluster import GROUPS, ROOT, hosts_data
+
+from kubestage import certificates, status
+from kubestage.facts.kubernetes import Workload
+from kubestage.settings import Settings, load
+from kubestage.stacks.catalogue import chosen
+from kubestage.status import Answer, Health, platform_health
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+NAMES = ["cp1", "w1"]
+FINE = Answer(status=200, valid_until=NOW + timedelta(days=200))
+
+
+def settings(**changed: Any) -> Settings:
+    return load(hosts_data({"domain": "shop.example", **changed}), GROUPS).common
+
+
+def node(name: str, ready: str = "True") -> Any:
+    conditions = [SimpleNamespace(type="Ready", status=ready)]
+    return SimpleNamespace(metadata=SimpleNamespace(name=name), status=SimpleNamespace(conditions=conditions))
+
+
+def health(
+    settings: Settings,
+    nodes: list[Any] | None = None,
+    ready: Mapping[Workload, tuple[int, int]] | None = None,
+    **answers: dict[str, Answer],
+) -> dict[str, Health]:
+    """As of a cluster where all is well but for what is given."""
+    stacks = chosen(settings)
+    all_ready = {workload: (2, 2) for stack in stacks.values() for workload in stack.workloads}
+    all_answer = {
+        stack: dict.fromkeys(NAMES, Answer(statuses[0], FINE.valid_until))
+        for stack, (_, statuses) in status.SITES.items()
+        if stack in stacks
+    }
+    return platform_health(
+        settings,
+        NAMES,
+        [node("cp1"), node("w1")] if nodes is None else nodes,
+        {**all_ready, **(ready or {})},
+        {**all_answer, **answers},
+        NOW,
+    )
+
+
+class TestHealth:
+    def test_all_is_well(self) -> None:
+        found = health(settings())
+        assert not any(each.troubles for each in found.values())
+        assert found["API"].well == "2 of 2 nodes Ready"
+        assert found["certificate"].well == "until 2026-12-18"
+        assert found["dashboard"].well == found["ingress"].well == "serves on every node"
+        assert found["storage"].well == "ready"
+
+    def test_no_platform(self) -> None:
+        assert set(health(settings(stacks=[]))) == {"API"}
+
+    def test_nodes(self) -> None:
+        found = health(settings(), nodes=[node("w1", "Unknown"), node("other")])
+        assert found["API"].troubles == ("node cp1 is not Ready", "node w1 is not Ready")
+
+    def test_workloads(self) -> None:
+        contour = Workload("projectcontour", "Deployment", "contour")
+        assert health(settings(), ready={contour: (1, 2)})["ingress"].troubles == (
+            "Deployment projectcontour/contour: 1 of 2 ready",
+        )
+        without = platform_health(settings(stacks=["storage"]), NAMES, [], {}, {}, NOW)
+        assert without["storage"].troubles == ("no Deployment local-path-storage/local-path-provisioner",)
+
+    def test_a_login_that_is_asked_for_is_an_answer(self) -> None:
+        asked = dict.fromkeys(NAMES, Answer(status=401, valid_until=FINE.valid_until))
+        assert health(settings(), dashboard=asked)["dashboard"].troubles == ()
+
+    def test_sites(self) -> None:
+        refused = dict.fromkeys(NAMES, Answer(error="Connection refused"))
+        found = health(settings(), dashboard=refused, registry={"cp1": FINE, "w1": Answer(status=503)})
+        assert found["dashboard"].troubles == ("at cp1, w1: Connection refused",)
+        assert found["registry"].troubles == ("at w1: HTTP 503",)
+
+    def test_the_default_backend_in_the_place_of_a_site(self) -> None:
+        found = health(settings(), dashboard=dict.fromkeys(NAMES, Answer(404, FINE.valid_until)))
+        assert found["dashboard"].troubles == ("at cp1, w1: HTTP 404",)
+
+    def test_a_certificate_that_a_run_should_have_renewed(self) -> None:
+        late = Answer(status=200, valid_until=NOW + timedelta(days=20))
+        found = health(settings(), dashboard={"cp1": late, "w1": FINE})
+        assert found["certificate"].troubles == ("it ends on 2026-06-21",)
+
+
+class Deployments:
+    """As much of AppsV1Api as is asked."""
+
+    def list_deployment_for_all_namespaces(self, **_: Any) -> Any:
+        return self._items(
+            self._workload("contour", SimpleNamespace(replicas=2), updated_replicas=1, ready_replicas=2),
+            self._workload("fresh", SimpleNamespace(replicas=1), updated_replicas=None, ready_replicas=None),
+        )
+
+    def list_daemon_set_for_all_namespaces(self, **_: Any) -> Any:
+        counts = {"updated_number_scheduled": 3, "number_ready": 2, "desired_number_scheduled": 3}
+        return self._items(self._workload("envoy", SimpleNamespace(), **counts))
+
+    def _items(self, *items: Any) -> Any:
+        return SimpleNamespace(items=items)
+
+    def _workload(self, name: str, spec: Any, **counts: int | None) -> Any:
+        metadata = SimpleNamespace(namespace="projectcontour", name=name)
+        return SimpleNamespace(metadata=metadata, spec=spec, status=SimpleNamespace(**counts))
+
+
+def test_readiness() -> None:
+    assert status.readiness(Deployments()) == {
+        Workload("projectcontour", "Deployment", "contour"): (1, 2),
+        Workload("projectcontour", "Deployment", "fresh"): (0, 1),
+        Workload("projectcontour", "DaemonSet", "envoy"): (2, 3),
+    }
+
+
+# --- Sites over TLS --------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.crt, and site.pem for *.shop.example."""
+    folder = tmp_path_factory.mktemp("pki")
+    now = datetime.now(UTC)
+    ca = certificates.new_ca("test", now)
+    site = certificates.issued(ca, certificates.wildcard_names("shop.example"), now)
+    (folder / "ca.crt").write_text(ca.certificate)
+    (folder / "site.pem").write_text(site.certificate + site.key)
+    return folder
+
+
+@pytest.fixture
+def site(pki: Path) -> Iterator[tuple[int, list[str]]]:
+    """A site on the loopback: its port, and the hosts that it was asked as."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Host"])
+            self.send_error(401)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing to read for a test."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / "site.pem")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port, asked
+        server.shutdown()
+        thread.join()
+
+
+class TestSites:
+    def test_every_site_is_asked_at_every_node_by_its_name(self, site: tuple[int, list[str]], pki: Path) -> None:
+        port, asked = site
+        chosen = settings(https_port=port, http_redirect=False, node_port_range="80-65535")
+        answers = status.ask_sites(chosen, {"cp1": "127.0.0.1", "w1": "127.0.0.1"}, pki / "ca.crt")
+        assert {stack: list(found) for stack, found in answers.items()} == dict.fromkeys(status.SITES, NAMES)
+        for found in answers.values():
+            for answer in found.values():
+                assert (answer.status, answer.error) == (401, "")
+                assert answer.valid_until and answer.valid_until > datetime.now(UTC) + timedelta(days=300)
+        hosts = [f"{name}.shop.example:{port}" for name in ("dashboard", "no-such-site", "registry")]
+        assert sorted(asked) == sorted(hosts * 2)
+
+    def test_only_sites_that_are_on(self, pki: Path) -> None:
+        assert status.ask_sites(settings(stacks=["metrics"]), {"cp1": "127.0.0.1"}, pki / "ca.crt") == {}
+
+    def test_a_certificate_of_another_ca(self, site: tuple[int, list[str]], tmp_path: Path) -> None:
+        other = tmp_path / "ca.crt"
+        other.write_text(certificates.new_ca("other", datetime.now(UTC)).certificate)
+        answer = self.ask(site[0], other)
+        assert answer.error.startswith("its certificate is not trusted: ")
+        assert answer.status == 0 and not site[1]
+
+    def test_a_certificate_for_another_name(self, site: tuple[int, list[str]], pki: Path) -> None:
+        answer = self.ask(site[0], pki / "ca.crt", host="dashboard.else.example")
+        assert "not trusted: Hostname mismatch" in answer.error
+
+    def test_nobody_listens(self, pki: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        assert self.ask(port, pki / "ca.crt").error == "Connection refused"
+
+    def ask(self, port: int, ca: Path, host: str = "dashboard.shop.example") -> Answer:
+        return status.ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as it puts gevent underneath."""
+    argv = [sys.executable, "-m", "kubestage", *words]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("word", ["status", "dashboard-token"])
+def test_no_such_inventory(word: str) -> None:
+    done = command(word, "inventory/nowhere.py")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "inventory/nowhere.py: there is no such file\n    -> name one: INVENTORY=inventory/NAME.py\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("control_plane = [", "SyntaxError: "),
+        ("raise RuntimeError('no network')", "RuntimeError: no network"),
+        ("control_plane = [('cp1', 5)]", "TypeError: "),
+        ("workers = ()", "IndexError: "),
+    ],
+    ids=["syntax", "raises", "data", "empty tuple"],
+)
+def test_an_inventory_that_can_not_be_read(tmp_path: Path, content: str, reason: str) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(content)
+    done = command("status", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: it can't be read: {reason}")
+    assert done.stderr.endswith("inventory/static.example.py shows how\n")
+
+
+def test_no_cluster_yet() -> None:
+    done = command("status", "inventory/static.example.py")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "a run makes it, and has not yet\n    -> pyinfra inventory/static.example.py deploy.py" in done.stderr
+
+
+def test_no_such_command() -> None:
+    done = command("state", "inventory/lab.py")
+    assert done.returncode == 2
+    assert "invalid choice: 'state'" in done.stderr

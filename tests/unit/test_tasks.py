@@ -1,0 +1,198 @@
+"""Tasks, where they are more than a list of operations. The operations are stood in for: each has its own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_hosts import Hosts
+from sample_certificates import certificate, file, key_pem, new_key
+from sample_cluster import GROUPS, hosts_data
+from sample_reports import bare, control_plane, member
+
+from kubestage.facts.host_report import parse
+from kubestage.plan import HostPlan
+from kubestage.preflight import Checked
+from kubestage.settings import load
+from tasks import certificates, host, ingress, network, storage
+
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+def plan(*reserved: int) -> HostPlan:
+    checked = Checked(load(hosts_data(), GROUPS), {}, {"cp1": "10.0.0.11"}, reserved, "lab")
+    return HostPlan("cp1", checked, ("cp1",), Path("kubeconfig"))
+
+
+def calls(task: ModuleType, run: HostPlan, monkeypatch: pytest.MonkeyPatch, phase: str = "install") -> Calls:
+    """The operations that the task's phase calls on its host: "module.operation" and arguments."""
+    made: Calls = []
+
+    def stand_in(name: str) -> Any:
+        return lambda **arguments: made.append((name, arguments))
+
+    hosts = Hosts({name: {} for name in dict.fromkeys((run.name, run.control_plane))})
+    for name, module in list(vars(task).items()):
+        if getattr(module, "__name__", "").startswith("kubestage.operations."):
+            functions = {function: stand_in(f"{name}.{function}") for function in vars(module)}
+            monkeypatch.setattr(task, name, SimpleNamespace(**functions))
+    monkeypatch.setattr(task, "inventory", hosts.state.inventory, raising=False)
+    hosts.prepare_task(run.name, getattr(task, phase), run)
+    return made
+
+
+def stacks(made: Calls) -> list[tuple[str, list[str]]]:
+    """What is done to which stacks, by their names."""
+    return [
+        (name, [stack.name for stack in arguments.get("stacks", [arguments.get("stack")])])
+        for name, arguments in made
+        if name.startswith("stacks.")
+    ]
+
+
+def test_reserved_node_ports_and_flannel_in_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = calls(network, plan(2379, 6443), monkeypatch)
+    assert stacks(made) == [("stacks.kept", ["kubestage-reserved-node-ports", "flannel"])]
+
+
+def test_no_port_to_reserve_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server refuses a Service without ports; that of an earlier range is taken out."""
+    made = calls(network, plan(), monkeypatch)
+    assert stacks(made) == [("stacks.kept", ["flannel"]), ("stacks.removed", ["kubestage-reserved-node-ports"])]
+
+
+def plan_of(name: str, **settings: Any) -> HostPlan:
+    cluster = load(hosts_data({"domain": "lab.test", **settings}), GROUPS)
+    addresses = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
+    return HostPlan(name, Checked(cluster, {}, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
+
+
+@pytest.mark.parametrize(
+    ("stacks_on", "sites"),
+    [
+        (["ingress", "dashboard", "registry", "storage"], ["dashboard.lab.test", "registry.lab.test"]),
+        (["ingress", "dashboard"], ["dashboard.lab.test"]),
+        ([], []),
+    ],
+)
+def test_sites_are_at_the_host_itself(stacks_on: list[str], sites: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = calls(host, plan_of("w1", stacks=stacks_on), monkeypatch, "prepare")
+    (addresses,) = [given["addresses"] for name, given in made if name == "system.hosts_file"]
+    assert addresses == {"cp1": "10.0.0.11", "w1": "10.0.0.12", **dict.fromkeys(sites, "10.0.0.12")}
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("w1", {"shop/orders": "/data/pvc-1"}), ("w2", None), ("cp1", None)])
+def test_a_host_has_its_own_volumes(name: str, wanted: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = [
+        "shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1",
+        "shop/old|local-path|2Gi|Delete Released|w1|/data/pvc-2",
+        "shop/odd|local-path|2Gi|Delete Bound|w1|",
+        "shop/mine|cloud-ssd|2Gi|Delete Bound|w1|/other/pvc-3",
+    ]
+    run = plan_of(name)
+    run.checked.reports.update({host: parse(bare(12).splitlines(), 0, 0) for host in ("w1", "w2")})
+    run.checked.reports["cp1"] = parse(control_plane(volumes=volumes).splitlines(), 0, 0)
+    made = calls(storage, run, monkeypatch, "volumes")
+    assert [given["volumes"] for _, given in made] == ([] if wanted is None else [wanted])
+
+
+def test_volumes_of_a_host_that_has_joined_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk may be there that is not mounted."""
+    run = plan_of("w1")
+    volumes = ["shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1"]
+    run.checked.reports["cp1"] = parse(control_plane(volumes=volumes).splitlines(), 0, 0)
+    run.checked.reports["w1"] = parse(member(12, "w1").splitlines(), 0, 0)
+    assert calls(storage, run, monkeypatch, "volumes") == []
+
+
+def test_no_volumes_are_known_before_there_is_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan_of("cp1")
+    run.checked.reports["cp1"] = parse(bare(11).splitlines(), 0, 0)
+    assert calls(storage, run, monkeypatch, "volumes") == []
+
+
+class TestCertificates:
+    def own(self, folder: Path) -> dict[str, str]:
+        """A wildcard certificate and a CA of the user's, as settings."""
+        key = new_key()
+        return {
+            "wildcard_certificate": file(folder, "own.crt", certificate(key, names=["*.lab.test"])),
+            "wildcard_key": file(folder, "own.key", key_pem(key)),
+            "ca_certificate": file(folder, "ca.crt", certificate(key, ca=True)),
+            "ca_key": file(folder, "ca.key", key_pem(key)),
+        }
+
+    def given(self, made: Calls, name: str) -> dict[str, Any]:
+        (arguments,) = [arguments for called, arguments in made if called == name]
+        return arguments
+
+    def test_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(certificates, plan_of("cp1"), monkeypatch, "keep")
+        given = self.given(made, "certificates.kept")
+        assert (given["domain"], given["ca"], given["wildcard"]) == ("lab.test", None, None)
+        # openssl is there before certificates are looked at.
+        assert [name for name, _ in made] == ["apt.installed", "certificates.kept"]
+
+    def test_the_user_s(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = self.own(tmp_path)
+        given = self.given(calls(certificates, plan_of("cp1", **own), monkeypatch, "keep"), "certificates.kept")
+        for name in ("ca", "wildcard"):
+            assert given[name].certificate == Path(own[f"{name}_certificate"]).read_text()
+            assert given[name].key == Path(own[f"{name}_key"]).read_text()
+
+    def test_a_worker_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(certificates, plan_of("w1"), monkeypatch, "keep")
+        assert [name for name, _ in made] == ["apt.installed"]
+
+    @pytest.mark.parametrize(
+        ("without", "wanted"),
+        [
+            (["wildcard_certificate", "wildcard_key", "ca_certificate", "ca_key"], True),
+            (["wildcard_certificate", "wildcard_key"], True),
+            (["ca_key"], True),
+            (["ca_certificate", "ca_key"], False),
+        ],
+        ids=["ours", "the user's CA", "the user's wildcard and CA", "the user's wildcard, of a CA known to all"],
+    )
+    def test_trust(self, without: list[str], wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = {name: path for name, path in self.own(tmp_path).items() if name not in without}
+        made = calls(certificates, plan_of("cp1", **own), monkeypatch, "trust")
+        trusted, fetched = self.given(made, "certificates.trusted"), self.given(made, "certificates.fetched")
+        assert trusted["wanted"] is fetched["wanted"] is wanted
+        assert trusted["registry"] == "registry.lab.test"
+        assert fetched["path"] == Path("/state/lab/ca.crt")
+
+    def test_trust_on_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = {"https_port": 8443, "http_redirect": False}
+        made = calls(certificates, plan_of("w1", **own), monkeypatch, "trust")
+        assert [name for name, _ in made] == ["certificates.trusted"]
+        assert made[0][1]["registry"] == "registry.lab.test:8443"
+        assert made[0][1]["control_plane"].name == "cp1"
+
+    def test_trust_without_a_registry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(certificates, plan_of("w1", stacks=["ingress"]), monkeypatch, "trust")
+        assert made[0][1]["registry"] == ""
+
+
+class TestIngress:
+    def test_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(ingress, plan_of("cp1"), monkeypatch)
+        assert [name for name, _ in made] == ["files.downloaded", "certificates.mutual", "stacks.switched"]
+        definitions, mutual, switched = (arguments for _, arguments in made)
+        assert definitions["path"] == switched["stack"].definitions
+        assert definitions["address"].startswith("https://raw.githubusercontent.com/")
+        assert {key.rpartition("/")[0] for secret in switched["stack"].secrets for key in secret.keys.values()} >= {
+            mutual["folder"]
+        }
+        assert switched["on"] is True
+
+    def test_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(ingress, plan_of("cp1", stacks=[]), monkeypatch)
+        assert [name for name, _ in made] == ["stacks.switched", "files.folder_absent"]
+        assert made[0][1]["on"] is False
+        assert made[1][1]["path"] == "/etc/kubernetes/kubestage/pki/xds"
+
+    def test_a_worker_has_nothing_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert calls(ingress, plan_of("w1"), monkeypatch) == []

@@ -1,0 +1,269 @@
+"""The hosts, over SSH: what a run installs and sets is there now, and will be after a boot."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+import pytest
+from testinfra.host import Host as Machine
+
+from kubestage import kubelet
+from kubestage.certificates import WILDCARD_KEY
+from kubestage.facts.units import UnitStates
+from kubestage.inventory import Target
+from kubestage.settings import Problem, Settings
+from kubestage.stacks.ingress import XDS, XDS_USES
+from kubestage.stacks.metrics import SERVING, SERVING_USES
+from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
+from tests.verify.api import Api
+from tests.verify.findings import expect_none
+
+# https://kubernetes.io/docs/setup/production-environment/container-runtimes/ and, for flannel, bridged packets.
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+# module -> what the kernel gives with it, for kernels that have it built in
+MODULES = {"overlay": "grep -qw overlay /proc/filesystems", "br_netfilter": "test -d /proc/sys/net/bridge"}
+UNITS = ("containerd", "docker", "kubelet")
+TIME_SYNC = ("chrony", "systemd-timesyncd", "ntpsec")
+
+SECRETS = ("/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem")
+CONTROL_PLANE_SECRETS = (
+    "/etc/kubernetes/admin.conf",
+    "/etc/kubernetes/super-admin.conf",
+    "/etc/kubernetes/controller-manager.conf",
+    "/etc/kubernetes/scheduler.conf",
+    "/etc/kubernetes/kubestage/kubeadm.yaml",
+    *(
+        f"/etc/kubernetes/pki/{name}.key"
+        for name in ("ca", "sa", "apiserver", "apiserver-kubelet-client", "front-proxy-ca", "front-proxy-client")
+    ),
+    *(f"/etc/kubernetes/pki/etcd/{name}.key" for name in ("ca", "server", "peer", "healthcheck-client")),
+    "/etc/kubernetes/pki/apiserver-etcd-client.key",
+)
+# Stack -> what it keeps on the control plane host. Whoever has the wildcard key is the platform's sites to people.
+STACKS_SECRETS = {
+    "ingress": tuple(f"{XDS}/{name}.key" for name in XDS_USES),
+    "metrics": tuple(f"{SERVING}/{name}.key" for name in SERVING_USES),
+    "registry": (USERS, HTPASSWD, PULL_CONFIG),
+}
+TOKENS = ("/etc/kubernetes/kubestage/join.yaml", "/etc/kubernetes/bootstrap-kubelet.conf")  # of a join that has ended
+
+
+def test_packages(machine: Machine, node: str, settings: Settings, target: Target) -> None:
+    kubernetes = settings.kubernetes_package_version
+    wanted = {
+        **dict.fromkeys(("kubelet", "kubeadm", "kubectl"), kubernetes),
+        **dict.fromkeys(("docker-ce", "docker-ce-cli"), settings.docker_version),
+        "containerd.io": settings.containerd_version,
+    }
+    listed = machine.run(
+        "dpkg-query -W -f '${Package}|${Version}|${db:Status-Want}|${db:Status-Status}\\n' " + " ".join(wanted)
+    ).stdout
+    found = {name: rest for name, *rest in (line.split("|") for line in listed.splitlines())}
+    problems = []
+    for name, version in wanted.items():
+        has, want, status = found.get(name, ("none", "unknown", "not-installed"))
+        if status != "installed" or version not in (has, _upstream(has)):
+            problems.append(Problem(node, f"{version} is pinned", target.deploy, f"package {name}", f"{has} {status}"))
+        elif want != "hold":
+            problems.append(
+                Problem(
+                    node, "it is not held, so an upgrade of the system would move it", target.deploy, f"package {name}"
+                )
+            )
+    expect_none(problems)
+
+
+def _upstream(version: str) -> str:
+    """A Debian version without epoch and revision: 5:29.9.3-1~debian.12~bookworm is 29.9.3."""
+    return version.rpartition(":")[2].partition("-")[0]
+
+
+def test_no_swap(machine: Machine, node: str, target: Target) -> None:
+    used = [line.split()[0] for line in machine.file("/proc/swaps").content_string.splitlines()[1:]]
+    in_fstab = [
+        line
+        for line in machine.run("cat /etc/fstab").stdout.splitlines()
+        if not line.startswith("#") and line.split()[2:3] == ["swap"]
+    ]
+    units = [
+        line.split()[0]
+        for line in machine.run("systemctl list-units --all --plain --no-legend --type swap").stdout.splitlines()
+        if line.split()[1] not in ("masked", "not-found")
+    ]
+    why = "the kubelet does not start with swap on"
+    expect_none(
+        Problem(node, f"{how}, and {why}", target.deploy, what, value)
+        for what, how, values in (
+            ("swap in use", "it is on now", used),
+            ("/etc/fstab", "it comes on at boot", in_fstab),
+            ("systemd unit", "it comes on at boot", units),
+        )
+        for value in values
+    )
+
+
+def _lines(machine: Machine, folder: str) -> Iterable[str]:
+    """The lines of a folder of configuration as systemd reads it at boot: of /etc, /run and /usr/lib, in its order."""
+    told = machine.run("systemd-analyze cat-config --no-pager %s", folder).stdout.splitlines()
+    return (line.strip() for line in told if line.strip() and not line.startswith(("#", ";")))
+
+
+def test_kernel_settings(machine: Machine, node: str, settings: Settings, target: Target) -> None:
+    wanted = SYSCTLS | {name.replace("/", "."): " ".join(str(v).split()) for name, v in settings.sysctls.items()}
+    told = machine.run("sysctl " + " ".join(wanted)).stdout.splitlines()
+    now = {name: " ".join(value.split()) for name, _, value in (line.partition(" = ") for line in told)}
+    pairs = (line.lstrip("-").partition("=") for line in _lines(machine, "sysctl.d"))
+    at_boot = {name.strip().replace("/", "."): " ".join(value.split()) for name, _, value in pairs}
+    expect_none(
+        Problem(node, f"{value} is wanted", target.deploy, f"{name} {when}", values.get(name, "not set"))
+        for when, values in (("now", now), ("at boot", at_boot))
+        for name, value in wanted.items()
+        if values.get(name) != value
+    )
+
+
+def test_kernel_modules(machine: Machine, node: str, target: Target) -> None:
+    at_boot = set(_lines(machine, "modules-load.d"))
+    problems = []
+    for module, effect in MODULES.items():
+        if machine.run(f"test -d /sys/module/{module} || {effect}").failed:
+            problems.append(Problem(node, "the kernel has it not", f"modprobe {module}; {target.deploy}", module))
+        if module not in at_boot:
+            where = "/etc/modules-load.d"
+            problems.append(Problem(node, "nothing loads it at boot", target.deploy, f"{module} in {where}"))
+    expect_none(problems)
+
+
+def test_kubelet_settings(machine: Machine, node: str, settings: Settings, target: Target, api: Api) -> None:
+    """They are on disk, and the kubelet that runs has read them, and knows them: it says nothing of a misspelt one."""
+    files = kubelet.files(settings)
+    problems = []
+    for file in files:
+        found = machine.file(file.path)
+        if not found.exists or found.content_string != file.content:
+            problems.append(Problem(node, "it is not as kubelet_config has it", target.deploy, file.path))
+    running = machine.run("tr '\\0' '\\n' < /proc/$(pidof -s kubelet)/cmdline").stdout.splitlines()
+    folder = f"--config-dir={PurePosixPath(kubelet.CONFIG).parent}"
+    if folder not in running:
+        remedy = f"{target.deploy}; if it stays: systemctl cat kubelet on {node}"
+        problems.append(Problem(node, f"the kubelet should run with {folder}", remedy, "flags", " ".join(running)))
+    units = UnitStates()
+    told = machine.run(units.command({"kubelet.service": [file.path for file in files]})).stdout
+    state = units.process(told.splitlines()).get("kubelet.service")
+    if state and state.stale:
+        problems.append(
+            Problem(node, "its settings are newer than the kubelet that runs", target.deploy, kubelet.CONFIG)
+        )
+    used = api.get(f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"]
+    problems += [
+        Problem(
+            node, f"the kubelet has {used.get(name, 'no such setting')}", target.deploy, f"kubelet_config {name}", value
+        )
+        for name, value in settings.kubelet_config.items()
+        # Times and sizes are told in another form; what is off or empty may be left out.
+        if (name not in used and value) or (isinstance(value, int) and used.get(name, value) != value)
+    ]
+    expect_none(problems)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_service(machine: Machine, node: str, unit: str) -> None:
+    state = machine.service(unit).systemd_properties
+    wanted = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
+    expect_none(
+        Problem(
+            node,
+            f"it should be {value}",
+            f"on {node}: systemctl enable --now {unit}; systemctl status {unit}; journalctl -u {unit} -n 50",
+            f"{unit}.service {name}",
+            state.get(name, ""),
+        )
+        for name, value in wanted.items()
+        if state.get(name) != value
+    )
+
+
+def test_time_synchronisation(machine: Machine, node: str, target: Target) -> None:
+    """Where a host has a unit for it; a container's clock is its machine's."""
+    units = [unit for unit in TIME_SYNC if machine.service(unit).systemd_properties.get("LoadState") == "loaded"]
+    running = [unit for unit in units if machine.service(unit).is_running and machine.service(unit).is_enabled]
+    if units and not running:
+        why = "the clock is kept by none of them: certificates and leases go by it"
+        expect_none([Problem(node, why, target.deploy, "time synchronisation", ", ".join(units))])
+
+
+def test_hostname(machine: Machine, node: str, target: Target) -> None:
+    now = machine.run("cat /proc/sys/kernel/hostname").stdout.strip()
+    at_boot = machine.run("cat /etc/hostname").stdout.strip()
+    expect_none(
+        Problem(node, "it should be the node's name", target.deploy, what, value)
+        for what, value in (("hostname now", now), ("/etc/hostname", at_boot))
+        if value != node
+    )
+
+
+def test_names_of_the_others(machine: Machine, node: str, target: Target, addresses: dict[str, str]) -> None:
+    """Every host finds every node by its name, whatever DNS says."""
+    told = machine.run("getent ahostsv4 " + " ".join(addresses) + " | awk '$2 == \"STREAM\"'").stdout
+    found: dict[str, str] = {}
+    for line in told.splitlines():
+        address, _, *names = line.split()
+        found.update({name: address for name in names if name not in found})
+    expect_none(
+        Problem(node, f"its private address is {address}", target.deploy, f"address of {name}", found.get(name, ""))
+        for name, address in addresses.items()
+        if found.get(name) != address
+    )
+
+
+def test_secrets(machine: Machine, node: str, settings: Settings, target: Target) -> None:
+    """What holds a key is there, root's, and nobody else's to read."""
+    wanted = [*SECRETS]
+    if node == target.control_plane:
+        wanted += [*CONTROL_PLANE_SECRETS, WILDCARD_KEY]
+        wanted += [path for stack, paths in STACKS_SECRETS.items() if stack in settings.stacks for path in paths]
+    told = machine.run(
+        "stat -L -c '%a %U %n' " + " ".join(wanted) + "; "
+        "find /etc/kubernetes /var/lib/kubelet/pki -type f"
+        f" '(' -name '*.conf' -o -name '*.key' -o -name '*.pem' -o -path '{LOGINS}/*' ')' -printf '%m %u %p\\n'"
+    ).stdout
+    found = {path: (mode, owner) for mode, owner, path in (line.split(" ", 2) for line in told.splitlines())}
+    problems = [
+        Problem(
+            node,
+            "it is missing",
+            f"{target.deploy}; if it stays so, `kubeadm init phase` writes what is kubeadm's",
+            path,
+        )
+        for path in wanted
+        if path not in found
+    ]
+    problems += [
+        Problem(node, "others than root can read it", f"on {node}: chown root: {path}; chmod 600 {path}", path, value)
+        for path, (mode, owner) in sorted(found.items())
+        if owner != "root" or int(mode, 8) & 0o077
+        for value in [f"mode {mode}, owner {owner}"]
+    ]
+    expect_none(problems)
+
+
+def test_no_token_left(machine: Machine, node: str) -> None:
+    expect_none(
+        Problem(node, "a join has ended and left its token", f"on {node}: rm {path}", path)
+        for path in TOKENS
+        if machine.file(path).exists
+    )
+
+
+def test_kubeconfig_is_private(target: Target) -> None:
+    mode = stat.S_IMODE(target.kubeconfig.stat().st_mode)
+    if mode & 0o077:
+        why = "others on this machine can read the cluster's administrator's key"
+        remedy = f"chmod 600 {target.kubeconfig}"
+        expect_none([Problem("this machine", why, remedy, str(target.kubeconfig), f"mode {mode:o}")])
