@@ -6,13 +6,14 @@ from pathlib import Path
 
 from pyinfra import host, state
 
-from kubestage import preflight
+from kubestage import preflight, progress
 from kubestage.plan import HostPlan
 
 
 def check() -> HostPlan:
     """This host's plan; raises with all that is wrong, anywhere."""
     checked = preflight.check(state)
+    progress.show(state)
     return HostPlan(
         name=host.name,
         checked=checked,

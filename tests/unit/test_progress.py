@@ -1,0 +1,47 @@
+"""What a run prints of an operation that takes long: by pyinfra's own command line, on fake hosts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from sample_cluster import ROOT
+
+# w1 is quick, w2 takes its time for every command.
+INVENTORY = """\
+hosts = [
+    (f"@fake/{name}", {"fake_delay": delay, "fake_delay_jitter": 0}) for name, delay in (("w1", 0), ("w2", 0.7))
+]
+"""
+DEPLOY = """\
+from pyinfra import state
+from pyinfra.operations import server
+from kubestage import progress
+
+progress.EVERY_S = 0.2
+progress.show(state)
+server.shell("sleep", name="Long")
+"""
+
+
+def test_long_operations_show_their_time_and_who_is_at_work(tmp_path: Path) -> None:
+    (tmp_path / "hosts.py").write_text(INVENTORY)
+    (tmp_path / "deploy.py").write_text(DEPLOY)
+    result = subprocess.run(
+        [sys.executable, "-m", "pyinfra", "hosts.py", "deploy.py", "-y"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
+        capture_output=True,
+        text=True,
+        check=False,  # with its output, a failure is easier to understand
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    _, _, during = result.stderr.partition("--> Starting operation: Long")
+    shown = re.findall(r"^ +Long \.\.\. \d s \((.*)\)$", during, re.MULTILINE)
+    assert set(shown) == {"@fake/w2"}, result.stderr
+    assert len(shown) <= 4, result.stderr  # one host's, not once more for each that asked for it
