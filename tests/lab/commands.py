@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lab import build
-from lab.definition import CHECKOUT
+from lab.definition import CHECKOUT, hosts
 from lab.host_processes import wait_until
 
 INVENTORY = "inventory/lab.py"
-HOSTS = ("cp1", "w1", "w2")
+HOSTS = tuple(host.name for host in hosts())
 KUBECONFIG = CHECKOUT / ".state" / "lab" / "kubeconfig"
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 

@@ -19,7 +19,6 @@ import yaml
 from kubestage.kubernetes import KUBECTL
 from lab.definition import CHECKOUT
 from tests.lab.commands import (
-    HOSTS,
     KUBECONFIG,
     deploy,
     deploy_command,
@@ -204,36 +203,6 @@ def test_drift_is_seen_by_the_checks_and_repaired_by_a_run(cluster: None) -> Non
     }
     assert verify() == set()
     assert deploy().changed == {}
-
-
-@pytest.mark.parametrize(
-    ("break_it", "mend_it", "checks"),
-    [
-        (
-            f"{KUBECTL} -n kube-system scale deployment coredns --replicas 0"
-            f" && {KUBECTL} -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s",
-            f"{KUBECTL} -n kube-system scale deployment coredns --replicas 2"
-            f" && {KUBECTL} -n kube-system rollout status deployment coredns --timeout=60s",
-            {
-                "test_system_pods.py::test_cluster_dns",
-                *(f"test_network.py::test_dns[{host}]" for host in HOSTS),
-            },
-        ),
-        (
-            "iptables -I FORWARD -d 10.244.0.0/16 -s 10.244.0.0/16 -p tcp -j DROP",
-            "iptables -D FORWARD -d 10.244.0.0/16 -s 10.244.0.0/16 -p tcp -j DROP",
-            {f"test_network.py::test_pod_to_pod[{host}]" for host in HOSTS},
-        ),
-    ],
-    ids=["cluster DNS", "pod network"],
-)
-def test_a_check_fails_when_the_thing_is_broken(cluster: None, break_it: str, mend_it: str, checks: set[str]) -> None:
-    on("cp1", break_it)
-    try:
-        seen = verify(*{check.partition("[")[0] for check in checks})
-    finally:
-        on("cp1", mend_it)
-    assert seen == checks
 
 
 # A pod of nobody special, with a volume on w1.

@@ -244,6 +244,26 @@ def test_what_is_broken(cluster: None) -> None:
     assert verify() == set()
 
 
+POD_TO_POD = "FORWARD -d 10.244.0.0/16 -s 10.244.0.0/16 -p tcp -j DROP"
+CUT_OFF = (
+    Breakage(
+        "cp1",
+        f"{KUBECTL} -n kube-system scale deployment coredns --replicas 0"
+        f" && {KUBECTL} -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s",
+        ("test_system_pods.py::test_cluster_dns", *each("test_network.py::test_dns")),
+        f"{KUBECTL} -n kube-system scale deployment coredns --replicas 2"
+        f" && {KUBECTL} -n kube-system rollout status deployment coredns --timeout=60s",
+    ),
+    Breakage("cp1", f"iptables -I {POD_TO_POD}", each("test_network.py::test_pod_to_pod"), f"iptables -D {POD_TO_POD}"),
+)
+
+
+def test_what_is_cut_off(cluster: None) -> None:
+    """From the names in the cluster, and from the pods of the other nodes."""
+    with broken(CUT_OFF) as wanted:
+        assert verify(*{check.partition("[")[0] for check in wanted}) == wanted
+
+
 MANIFEST = "/etc/kubernetes/manifests/kube-scheduler.yaml"
 AWAY = (
     # No namespace of a verification's own could be deleted while an API does not answer: by itself, so.

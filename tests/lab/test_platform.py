@@ -22,7 +22,7 @@ import websocket
 import yaml
 
 from kubestage.certificates import new_ca
-from kubestage.kubernetes import FIELD_MANAGER, KUBECTL, MANIFESTS
+from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS
 from kubestage.settings import Settings
 from kubestage.settings.values import STACKS
 from kubestage.stacks import dashboard
@@ -82,10 +82,18 @@ def hello(cluster: None) -> Iterator[None]:
 
 
 # --- What serves -----------------------------------------------------------------------------------------------------
-def everything_serves() -> bool:
-    """Whether `make status` finds all well, and the sample serves at every node."""
-    pages = [page("hello", node) for node in ADDRESSES]
-    return all(text.startswith("hello, ") for text in pages) and kubestage("status").returncode == 0
+def troubles() -> str:
+    """What `make status` finds, or where the sample does not serve; "" where all is well."""
+    pages = {node: page("hello", node) for node in ADDRESSES}
+    if not all(text.startswith("hello, ") for text in pages.values()):
+        return f"the sample: {pages}"
+    status = kubestage("status")
+    return status.stdout + status.stderr if status.returncode else ""
+
+
+def everything_serves_again() -> None:
+    """Wait for it: by itself it comes back."""
+    assert wait_until(lambda: not troubles(), WITHIN_S, 0.5), troubles()
 
 
 def pull_on_every_node() -> None:
@@ -202,7 +210,7 @@ DRIFTS = (
 def test_drift_of_every_stack_is_repaired_by_a_run(hello: None) -> None:
     for drift in DRIFTS:
         on(drift.host, drift.break_it)
-    assert not everything_serves()
+    assert troubles()
 
     repaired = deploy().changed
     wanted: dict[str, set[str]] = {}
@@ -212,7 +220,7 @@ def test_drift_of_every_stack_is_repaired_by_a_run(hello: None) -> None:
     # What was repaired starts anew, which the run waits for.
     repaired.pop("Platform | Every stack serves", None)
     assert repaired == {name: sorted(hosts) for name, hosts in wanted.items()}
-    assert wait_until(everything_serves, WITHIN_S, 0.5)
+    everything_serves_again()
     pull_on_every_node()
     assert deploy().changed == {}
 
@@ -230,8 +238,9 @@ def ours() -> set[str]:
 
 
 def in_manifests() -> set[str]:
-    """Everything that the manifests on the control plane host name."""
-    content = on("cp1", f"for file in {MANIFESTS}/*.yaml; do cat $file; echo; echo ---; done")
+    """Everything that the manifests on the control plane host name, and kube-proxy's, which kubeadm prints."""
+    kube_proxy = f"kubeadm init phase addon kube-proxy --config {KUBEADM_CONFIG} --print-manifest"
+    content = on("cp1", f"{{ for file in {MANIFESTS}/*.yaml; do cat $file; echo; echo ---; done; {kube_proxy}; }}")
     return {_name(one) for one in yaml.safe_load_all(content) if one}
 
 
@@ -264,7 +273,7 @@ def test_stacks_are_switched_off_without_a_trace_and_on_again(hello: None) -> No
     finally:
         deploy()
     release("3")  # to a registry that is new
-    assert wait_until(everything_serves, WITHIN_S, 0.5)
+    everything_serves_again()
     pull_on_every_node()
     assert deploy().changed == {}
 
@@ -325,7 +334,7 @@ def test_a_site_answers_through_the_other_nodes_while_one_is_off(hello: None) ->
                 assert all(good for _, good in polling.good[number:])
         finally:
             lab("reboot", "w2")
-    assert wait_until(everything_serves, WITHIN_S, 0.5)
+    everything_serves_again()
     assert deploy().changed == {}
 
 
@@ -339,7 +348,7 @@ def hello_nodes() -> set[str]:
 
 def test_all_hosts_rebooted_at_once_serve_again_without_a_run(hello: None) -> None:
     reboot_all()
-    assert wait_until(everything_serves, WITHIN_S, 0.5)
+    everything_serves_again()
     pull_on_every_node()
     bearer = {"Authorization": f"Bearer {dashboard_token()}"}
     for node in ADDRESSES:

@@ -14,9 +14,10 @@ _NAMESPACES = ("kube-system", "kube-flannel")
 SETTLES_WITHIN_S = 90.0  # images may still be on their way right after a deploy
 HOPELESS = ("CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
 
-# A container that died this often, last time after so short a life, and is as young again, is in a loop.
+# A container that died this often, last time after so short a life, and is as young again, is in a loop. Not longer:
+# controllers die of every absence of the API server, and two of those may follow each other.
 LOOP_DEATHS = 3
-LOOP_LIFE = timedelta(minutes=5)
+LOOP_LIFE = timedelta(minutes=2)
 
 
 def namespaces(settings: Settings) -> list[str]:
@@ -78,10 +79,10 @@ def is_in_a_loop(status: Any, now: datetime) -> bool:
     """Whether a container keeps dying."""
     if waits_for(status) == "CrashLoopBackOff":
         return True
-    last = status.last_state.terminated if status.last_state else None
-    this = (status.state.running or status.state.terminated) if status.state else None
-    if status.state and status.state.terminated and not status.state.terminated.exit_code:
+    running, ended = (status.state.running, status.state.terminated) if status.state else (None, None)
+    if ended and not ended.exit_code:
         return False  # it has done what it is for
+    this, last = running or ended, status.last_state.terminated if status.last_state else None
     if status.restart_count < LOOP_DEATHS or not (last and last.started_at and this and this.started_at):
         return False
     return bool(last.finished_at - last.started_at < LOOP_LIFE and now - this.started_at < LOOP_LIFE)
