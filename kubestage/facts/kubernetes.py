@@ -140,26 +140,65 @@ class Nodes(FactBase[dict[str, dict[str, Any]]]):
         return {node["metadata"]["name"]: node for node in json.loads("\n".join(output))["items"]}
 
 
-class ManifestsApplied(FactBase[bool]):
-    """Whether the cluster is as the manifests say that `parts` print, by a server-side dry run. On the control plane.
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or DaemonSet."""
 
-    `parts`: shell commands. False where they differ, and where nobody can tell: a command that fails, no API.
+    namespace: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Whether the cluster is as manifests say: not `same` also where nobody can tell, as a command failed or no API.
+
+    `config_maps`: those that are there and differ, (namespace, name). `restarted`: the workloads whose pods start anew
+    once the manifests are applied, by an annotation of ours.
+    """
+
+    same: bool = False
+    config_maps: frozenset[tuple[str, str]] = frozenset()
+    restarted: frozenset[Workload] = frozenset()
+
+
+class ManifestsApplied(FactBase[Applied]):
+    """How the cluster differs from the manifests that `parts`, shell commands, print. On the control plane.
+
+    By a server-side dry run: `kubectl diff` compares a file for each object that is new or differs, which is called
+    GROUP.VERSION.KIND.NAMESPACE.NAME (kubectl 1.36; v1.ConfigMap.default.a where the group has no name).
     """
 
     @staticmethod
-    def default() -> bool:
-        return False
+    def default() -> Applied:
+        return Applied()
 
     def command(self, parts: Sequence[str]) -> str:
         diff = f"{KUBECTL} diff --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f -"
-        # kubectl diff exits 0 for no difference, 1 for some, more for an error.
+        # kubectl diff exits 0 for no difference, 1 for some, more for an error. What differs may be secret: it stays.
         return (
             f"{{ {{ {' && echo --- && '.join(parts)}; }} || echo 'no manifest'; }} 2>/dev/null "
-            f"| {diff} >/dev/null 2>&1 && echo same || true"
+            f"| {{ {diff} 2>/dev/null; echo \"exit $?\"; }} | sed -nE -e 's/^diff .*[/]/object /p' "
+            "-e 's/^@@ -0,0 .*/new/p' -e 's/^[+] +kubestage[/].*/restarted/p' -e '/^exit [0-9]+$/p'"
         )
 
-    def process(self, output: Iterable[str]) -> bool:
-        return list(output) == ["same"]
+    def process(self, output: Iterable[str]) -> Applied:
+        config_maps, restarted = set(), set()
+        *lines, end = output
+        kind = namespace = name = ""
+        for line in lines:
+            word, _, file = line.partition(" ")
+            if word == "object":
+                words = file.split(".")
+                at = next(number for number, part in enumerate(words) if part[:1].isupper())  # no group has capitals
+                kind, namespace, name = words[at], words[at + 1], ".".join(words[at + 2 :])
+                if kind == "ConfigMap":
+                    config_maps.add((namespace, name))
+            elif word == "new":
+                config_maps.discard((namespace, name))
+            else:
+                restarted.add(Workload(namespace, kind, name))
+        return Applied(end == "exit 0", frozenset(config_maps), frozenset(restarted))
 
 
 # How many are wanted, are there, are of the current version, are ready. Those that are there count too: else the old
@@ -169,15 +208,6 @@ _READY_PATHS = (
     "{.spec.replicas}{.status.desiredNumberScheduled} {.status.replicas}{.status.currentNumberScheduled} "
     "{.status.updatedReplicas}{.status.updatedNumberScheduled} {.status.readyReplicas}{.status.numberReady}"
 )
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A Deployment or DaemonSet that has to be ready before a stack serves."""
-
-    namespace: str
-    kind: str
-    name: str
 
 
 @dataclass(frozen=True)

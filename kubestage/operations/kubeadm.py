@@ -231,7 +231,7 @@ def kube_proxy(configuration: str) -> Generator[StringCommand, None, None]:
         f"printf %s {shlex.quote(configuration)} "
         "| kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
     )
-    if host.get_fact(ManifestsApplied, parts=[printed]):
+    if host.get_fact(ManifestsApplied, parts=[printed]).same:
         host.noop("kube-proxy is as it should be")
         return
     daemon_set = "--namespace kube-system daemonset/kube-proxy"

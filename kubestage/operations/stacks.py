@@ -67,11 +67,15 @@ def manifest_commands(stacks: Sequence[Stack]) -> list[str]:
 
 @operation()
 def kept(stacks: Sequence[Stack]) -> Generator[StringCommand, None, None]:
-    """Keep stacks in the cluster as their manifests and files say: applied server-side, only when something differs."""
+    """Keep stacks in the cluster as their manifests and files say: applied server-side, only when something differs.
+
+    A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew.
+    """
     yield from write._inner([stack.manifest for stack in stacks])
     definitions = [stack.definitions for stack in stacks if stack.definitions]
     parts = manifest_commands(stacks)
-    if host.get_fact(ManifestsApplied, parts=[*(f"cat {path}" for path in definitions), *parts]):
+    applied = host.get_fact(ManifestsApplied, parts=[*(f"cat {path}" for path in definitions), *parts])
+    if applied.same:
         host.noop("in the cluster as it should be")
         return
     for path in definitions:
@@ -81,6 +85,11 @@ def kept(stacks: Sequence[Stack]) -> Generator[StringCommand, None, None]:
     yield StringCommand(
         f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -"
     )
+    for stack in stacks:
+        for workload in stack.readers(applied.config_maps) - applied.restarted:
+            yield StringCommand(
+                f"{KUBECTL} rollout restart --namespace {workload.namespace} {workload.kind.lower()}/{workload.name}"
+            )
 
 
 @operation()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kubestage.facts.kubernetes import Workload
@@ -56,6 +57,17 @@ class Stack:
     namespaces: tuple[str, ...] = ()
     filled: Mapping[str, str] = field(default_factory=dict)
     definitions: str = ""
+
+    def readers(self, config_maps: Collection[tuple[str, str]]) -> set[Workload]:
+        """The workloads whose pods mount one of these ConfigMaps, (namespace, name)."""
+        found = set()
+        for each in yaml.safe_load_all(self.manifest.content) if config_maps else ():
+            pod = each.get("spec", {}).get("template", {}).get("spec", {}) if each else {}
+            namespace = each["metadata"].get("namespace", "") if pod else ""
+            mounted = {volume["configMap"]["name"] for volume in pod.get("volumes", ()) if "configMap" in volume}
+            if any((namespace, name) in config_maps for name in mounted):
+                found.add(Workload(namespace, each["kind"], each["metadata"]["name"]))
+        return found
 
 
 def manifest(name: str, settings: Settings, **values: object) -> HostFile:

@@ -18,6 +18,7 @@ from kubestage.facts.files import FileState, FileStates
 from kubestage.facts.kubernetes import (
     Apiserver,
     ApiserverFlags,
+    Applied,
     ImagesPresent,
     Kubeadm,
     KubeadmState,
@@ -49,7 +50,7 @@ def sh(command: str) -> list[str]:
         (Kubeadm, {}, KubeadmState()),
         (Apiserver, {}, ApiserverFlags()),
         (Nodes, {}, {}),
-        (ManifestsApplied, {"parts": ["true"]}, False),
+        (ManifestsApplied, {"parts": ["true"]}, Applied()),
         (WorkloadsReady, {}, Ready()),
         (ImagesPresent, {}, []),
     ],
@@ -379,8 +380,32 @@ class TestCluster:
         command = fact(ManifestsApplied, parts=[part, "echo 'kind: Two'"])
         result = run_with(tmp_path, command, {"kubectl": kubectl.replace("@FOLDER@", str(tmp_path))})
         assert (result.returncode, result.stderr) == (0, "")
-        assert ManifestsApplied().process(result.stdout.splitlines()) is same
+        assert ManifestsApplied().process(result.stdout.splitlines()) == Applied(same)
         assert list(yaml.safe_load_all((tmp_path / "asked").read_text())) == [{"kind": "One"}, {"kind": "Two"}]
+
+    def test_what_differs(self, tmp_path: Path) -> None:
+        """By a real diff of two folders with a file for each object, as kubectl has it made."""
+        config = {"data": "two", "kind": "ConfigMap"}
+        annotated = {"spec": {"template": {"metadata": {"annotations": {"kubestage/configuration": "new"}}}}}
+        merged = {
+            "v1.ConfigMap.web.edited.by.hand": config,
+            "v1.ConfigMap.web.new": config,
+            "apps.v1.Deployment.web.reader": annotated,
+            "apps.v1.DaemonSet.web.new": annotated,
+            "apps.v1.DaemonSet.web.other": {"spec": {"revisionHistoryLimit": 1}},
+            "rbac.authorization.k8s.io.v1.ClusterRole..reader": {"rules": []},
+        }
+        live = {name: {"kind": "other"} for name in merged if ".new" not in name}
+        for folder, objects in (("LIVE-1", live), ("MERGED-2", merged)):
+            (tmp_path / folder).mkdir()
+            for name, content in objects.items():
+                (tmp_path / folder / name).write_text(yaml.safe_dump(content))
+        kubectl = f"diff -u -N {tmp_path}/LIVE-1 {tmp_path}/MERGED-2"
+        result = run_with(tmp_path, fact(ManifestsApplied, parts=["true"]), {"kubectl": kubectl})
+        assert "two" not in result.stdout  # a Secret's values might be there
+        found = ManifestsApplied().process(result.stdout.splitlines())
+        restarted = {Workload("web", "Deployment", "reader"), Workload("web", "DaemonSet", "new")}
+        assert found == Applied(False, frozenset({("web", "edited.by.hand")}), frozenset(restarted))
 
     @pytest.mark.parametrize(
         ("numbers", "ready"),

@@ -28,6 +28,29 @@ LOGIN = Stack(
     HostFile("/m/login.yaml", "kind: Space\n---\nkind: Login\n---\nkind: Last\n"),
     secrets=(Secret("login", "users", {"htpasswd": "/k/users", "salt": "/k/salt"}, type="demo/users"),),
 )
+WEB = Stack(
+    "web",
+    HostFile(
+        "/m/web.yaml",
+        """\
+kind: Deployment
+metadata: {name: reader, namespace: web}
+spec: {template: {spec: {volumes: [{name: one, emptyDir: {}}, {name: two, configMap: {name: settings}}]}}}
+---
+kind: DaemonSet
+metadata: {name: other-reader, namespace: web}
+spec: {template: {spec: {volumes: [{name: one, configMap: {name: settings-of-another}}]}}}
+---
+kind: Deployment
+metadata: {name: none, namespace: web}
+spec: {template: {spec: {}}}
+---
+kind: CronJob
+metadata: {name: starts-anew, namespace: web}
+spec: {jobTemplate: {spec: {template: {spec: {volumes: [{name: one, configMap: {name: settings}}]}}}}}
+""",
+    ),
+)
 BOTH = [PLAIN, LOGIN]
 PATHS = ["/m/plain.yaml", "/m/login.yaml"]
 PARTS = [
@@ -69,10 +92,27 @@ class TestKept:
         assert run(stacks.kept, {**on_disk(*BOTH), **applied()}, stacks=BOTH) == [APPLY]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, {**on_disk(*BOTH), **applied("same")}, stacks=BOTH) == []
+        assert run(stacks.kept, {**on_disk(*BOTH), **applied("exit 0")}, stacks=BOTH) == []
+
+    @pytest.mark.parametrize(
+        ("differs", "restarts"),
+        [
+            ([], [f"{KUBECTL} rollout restart --namespace web deployment/reader"]),
+            # What is applied makes the pods anew as it is.
+            (["object apps.v1.Deployment.web.reader", "restarted"], []),
+        ],
+        ids=["the ConfigMap alone", "what reads it as well"],
+    )
+    def test_pods_that_may_have_started_by_an_edited_config_map(self, differs: list[str], restarts: list[str]) -> None:
+        lines = [f"object v1.ConfigMap.{name}" for name in ("web.settings", "web.unused", "other.settings")]
+        facts = {
+            fact(FileStates, paths=["/m/web.yaml"]): [f"644 0:0 {WEB.manifest.sha256} /m/web.yaml"],
+            fact(ManifestsApplied, parts=["cat /m/web.yaml"]): [*lines, *differs, "exit 1"],
+        }
+        assert run(stacks.kept, facts, stacks=[WEB])[1:] == restarts
 
     def test_the_cluster_is_asked_with_the_new_manifests(self) -> None:
-        hosts = Hosts({"h1": {**on_disk(), **applied("same")}})
+        hosts = Hosts({"h1": {**on_disk(), **applied("exit 0")}})
         hosts.prepare("h1", stacks.kept, stacks=BOTH)
         hosts.execute()
         asked = hosts.everything("h1").index(fact(ManifestsApplied, parts=PARTS))
@@ -129,7 +169,7 @@ def test_removed() -> None:
 
 def test_switched() -> None:
     parts = PARTS[2:]
-    facts = {**on_disk(LOGIN, of=[LOGIN]), fact(ManifestsApplied, parts=parts): ["same"]}
+    facts = {**on_disk(LOGIN, of=[LOGIN]), fact(ManifestsApplied, parts=parts): ["exit 0"]}
     assert run(stacks.switched, facts, stack=LOGIN, on=True) == []
     assert run(stacks.switched, facts, stack=LOGIN, on=False) == REMOVED
 
@@ -158,7 +198,7 @@ class TestDefinitions:
         ]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, self.applied("same"), stacks=[self.STACK]) == []
+        assert run(stacks.kept, self.applied("exit 0"), stacks=[self.STACK]) == []
 
     def test_removed_after_what_is_of_their_kinds(self) -> None:
         mesh, crds = (f"{DELETE} -f {path} && rm {path}" for path in ("/m/mesh.yaml", "/m/crds.yaml"))

@@ -228,7 +228,7 @@ def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> l
     for each in (wanted, other):
         file = each.manifest
         facts[fact(FileStates, paths=[file.path])] = [f"644 0:0 {file.sha256} {file.path}"] if each in on_disk else []
-        facts[fact(ManifestsApplied, parts=manifest_commands([each]))] = ["same"] if each in in_the_cluster else []
+        facts[fact(ManifestsApplied, parts=manifest_commands([each]))] = ["exit 0"] if each in in_the_cluster else []
     checked = Checked(Cluster({"cp1": known}, ["cp1"], []), {}, {"cp1": "10.0.0.11"}, (), "lab")
     hosts = Hosts({"cp1": facts})
     hosts.prepare_task("cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), Path("kubeconfig")))
