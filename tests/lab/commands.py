@@ -123,17 +123,15 @@ def kubectl_json(*words: str) -> Any:
 
 
 def settle(within_s: int = 240) -> None:
-    """Wait until what the API server's absence has ended is back: every pod is Ready, and every Deployment knows it."""
+    """Wait until all is back that something's absence has ended, and whoever is to know it does."""
+    what = ("get", "pods,deployments,apiservices", "--all-namespaces")
 
     def is_well(thing: Any) -> bool:
         conditions = {one["type"]: one["status"] for one in thing["status"].get("conditions", ())}
-        name = "Available" if thing["kind"] == "Deployment" else "Ready"
-        return thing["status"].get("phase") == "Succeeded" or conditions.get(name) == "True"
+        ended = thing["status"].get("phase") in ("Succeeded", "Failed")
+        return ended or conditions.get("Ready" if thing["kind"] == "Pod" else "Available") == "True"
 
-    def all_well() -> bool:
-        return all(map(is_well, kubectl_json("get", "pods,deployments", "--all-namespaces")["items"]))
-
-    assert wait_until(all_well, within_s, 1.0), kubectl("get", "pods,deployments", "--all-namespaces")
+    assert wait_until(lambda: all(map(is_well, kubectl_json(*what)["items"])), within_s, 1.0), kubectl(*what)
 
 
 def dry_run(manifest: str) -> str:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from types import TracebackType
 
 EVERY_S = 0.1
+SLOW_S = 5.0  # an answer that takes longer is none
 
 
 def answers(url: str, context: ssl.SSLContext) -> bool:
-    """Whether the address gives a good answer within a second."""
+    """Whether the address gives a good answer."""
     try:
-        with urllib.request.urlopen(url, timeout=1, context=context) as answer:
+        with urllib.request.urlopen(url, timeout=SLOW_S, context=context) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

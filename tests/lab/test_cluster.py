@@ -18,6 +18,7 @@ import yaml
 
 from kubestage.kubernetes import KUBECTL
 from lab.definition import CHECKOUT
+from lab.host_processes import wait_until
 from tests.lab.commands import (
     KUBECONFIG,
     deploy,
@@ -31,7 +32,7 @@ from tests.lab.commands import (
     settle,
     verify,
 )
-from tests.lab.polling import Polling, answers
+from tests.lab.polling import SLOW_S, Polling, answers
 
 ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo, and is not root
 
@@ -279,7 +280,7 @@ def test_the_node_port_range_changes_on_a_living_cluster(cluster: None) -> None:
         changed = deploy(*other).changed
     assert "Control plane | The API server's flags" in changed
     assert len(polling.outages_s) <= 1, polling.outages_s
-    assert polling.good[-1][1]
+    assert wait_until(api_answers(), SLOW_S)
     flags = "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep -e node-port -e profiling | sort"
     assert on("cp1", flags).split() == ["--profiling=false", "--service-node-port-range=70-32000"]
     assert deploy(*other).changed == {}

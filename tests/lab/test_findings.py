@@ -36,9 +36,9 @@ def broken(breakages: Iterable[Breakage]) -> Iterator[set[str]]:
         mends.callback(deploy)
         wanted: set[str] = set()
         for breakage in breakages:
-            on(breakage.host, breakage.break_it)
             if breakage.mend_it:
-                mends.callback(on, breakage.host, breakage.mend_it)
+                mends.callback(on, breakage.host, breakage.mend_it)  # also where it is broken by half
+            on(breakage.host, breakage.break_it)
             wanted.update(breakage.checks)
         yield wanted
 
@@ -56,18 +56,17 @@ def test_what_is_not_as_settings_say(cluster: None) -> None:
     """A node that no inventory has is the one thing here for which the cluster itself is changed."""
     with broken([STRAY]) as wanted:
         checks = ("test_hosts.py", "test_nodes.py", "test_apiserver.py")
-        seen = verify(*checks, inventory="tests/lab/other_settings/lab.py")
-    assert seen == {
-        *wanted,
-        "test_hosts.py::test_packages[w1]",
-        "test_nodes.py::test_versions[w1]",
-        "test_nodes.py::test_internal_address[w1]",
-        "test_nodes.py::test_labels[w1]",
-        "test_apiserver.py::test_running_flags",
-        "test_apiserver.py::test_kubeadm_configuration",
-        "test_apiserver.py::test_reservation",
-        "test_apiserver.py::test_a_reserved_port_is_refused",
-    }
+        assert verify(*checks, inventory="tests/lab/other_settings/lab.py") == {
+            *wanted,
+            "test_hosts.py::test_packages[w1]",
+            "test_nodes.py::test_versions[w1]",
+            "test_nodes.py::test_internal_address[w1]",
+            "test_nodes.py::test_labels[w1]",
+            "test_apiserver.py::test_running_flags",
+            "test_apiserver.py::test_kubeadm_configuration",
+            "test_apiserver.py::test_reservation",
+            "test_apiserver.py::test_a_reserved_port_is_refused",
+        }
 
 
 def test_random_ports_that_are_to_be_reserved(cluster: None) -> None:
@@ -107,7 +106,7 @@ def opened(namespace: str, name: str, without: str) -> str:
     in_it = f"{KUBECTL} --namespace {namespace}"
     return (
         f"{in_it} get configmap {name} -o yaml | sed '{without}' | {in_it} replace -f - && "
-        f"{in_it} rollout restart deployment {name} && {in_it} rollout status deployment {name} --timeout 60s"
+        f"{in_it} rollout restart deployment {name} && {in_it} rollout status deployment {name} --timeout 180s"
     )
 
 
@@ -130,7 +129,7 @@ BROKEN = (
     Breakage(
         "w2",
         f"systemd-run --unit {LISTENER} perl -MIO::Socket::INET -e "
-        "'IO::Socket::INET->new(Listen => 1, LocalPort => 3000) and sleep 600'",
+        "'IO::Socket::INET->new(Listen => 1, LocalPort => 3000) and sleep 3600'",
         ("test_apiserver.py::test_ports_in_use_are_reserved[w2]",),
         f"systemctl stop {LISTENER}",
     ),
@@ -233,8 +232,7 @@ def test_what_is_broken(cluster: None) -> None:
     """In the cluster and on its hosts."""
     KUBECONFIG.chmod(0o644)
     with broken(BROKEN) as wanted:
-        seen = verify()
-    assert seen == {*wanted, "test_hosts.py::test_kubeconfig_is_private"}
+        assert verify() == {*wanted, "test_hosts.py::test_kubeconfig_is_private"}
     assert verify() == set()
 
 
@@ -243,10 +241,10 @@ CUT_OFF = (
     Breakage(
         "cp1",
         f"{KUBECTL} -n kube-system scale deployment coredns --replicas 0"
-        f" && {KUBECTL} -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s",
+        f" && {KUBECTL} -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=180s",
         ("test_system_pods.py::test_cluster_dns", *each("test_network.py::test_dns")),
         f"{KUBECTL} -n kube-system scale deployment coredns --replicas 2"
-        f" && {KUBECTL} -n kube-system rollout status deployment coredns --timeout=60s",
+        f" && {KUBECTL} -n kube-system rollout status deployment coredns --timeout=180s",
     ),
     Breakage("cp1", f"iptables -I {POD_TO_POD}", each("test_network.py::test_pod_to_pod"), f"iptables -D {POD_TO_POD}"),
 )
@@ -268,20 +266,27 @@ AWAY = (
     ),
     Breakage(
         "cp1",
-        f"mv {MANIFEST} /root/ && {KUBECTL} -n kube-system wait --for=delete --timeout=60s pod/kube-scheduler-cp1",
+        f"mv {MANIFEST} /root/ && {KUBECTL} -n kube-system wait --for=delete --timeout=180s pod/kube-scheduler-cp1",
         ("test_system_pods.py::test_control_plane_pod[kube-scheduler]",),
-        f"mv /root/kube-scheduler.yaml {MANIFEST} && "
-        f"{KUBECTL} -n kube-system wait --for=create --timeout=60s pod/kube-scheduler-cp1 && "
-        f"{KUBECTL} -n kube-system wait --for=condition=Ready --timeout=60s pod/kube-scheduler-cp1",
+        f"{{ test ! -e /root/kube-scheduler.yaml || mv /root/kube-scheduler.yaml {MANIFEST}; }} && "
+        f"{KUBECTL} -n kube-system wait --for=create --timeout=180s pod/kube-scheduler-cp1 && "
+        f"{KUBECTL} -n kube-system wait --for=condition=Ready --timeout=180s pod/kube-scheduler-cp1",
     ),
 )
 FROZEN = Breakage("cp1", "kill -STOP $(pidof etcd)", ("test_apiserver.py::test_healthy",), "kill -CONT $(pidof etcd)")
 
 
 def test_what_is_away(cluster: None) -> None:
+    checks = ("test_metrics.py", "test_system_pods.py")
     with broken(AWAY) as wanted:
-        assert verify("test_metrics.py", "test_system_pods.py") == wanted
+        assert verify(*checks) == wanted
+    settle()
+    assert verify(*checks) == set()
+
+
+def test_what_is_frozen(cluster: None) -> None:
+    """The last one: what leads by a lease dies of it, and is in a loop for those who have just seen it die."""
     with broken([FROZEN]) as wanted:
         assert verify("test_apiserver.py::test_healthy") == wanted
     settle()
-    assert verify("test_metrics.py", "test_system_pods.py", "test_apiserver.py::test_healthy") == set()
+    assert verify("test_apiserver.py::test_healthy") == set()
