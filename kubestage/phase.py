@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from functools import wraps
+from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import StringCommand
@@ -16,6 +17,8 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
 from kubestage.plan import HostPlan
+
+TIMES = "phase-times"  # the file beside the kubeconfig
 
 Task = Callable[[HostPlan], None]
 
@@ -61,11 +64,14 @@ def phase(title: str) -> Callable[[Task], Task]:
 
 
 @operation()
-def report_times() -> Generator[StringCommand, None, None]:
-    """Print the phases and their times, once, from the host whose operation this is."""
+def report_times(kept: Path) -> Generator[StringCommand, None, None]:
+    """Print the phases and their times from whichever host has this operation, and keep them for `make status`."""
     if host.state.is_executing:
-        for title, seconds in times().items():
-            logger.info(f"    {title:<24}{seconds:7.1f} s")
+        lines = [f"{title:<24}{seconds:7.1f} s" for title, seconds in times().items()]
+        for line in lines:
+            logger.info(f"    {line}")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("".join(f"{line}\n" for line in lines))
     host.noop("times printed")
     return
     yield

@@ -1,4 +1,4 @@
-"""How a cluster and its platform do, seen from this machine: `make status`."""
+"""How a cluster and its platform do, seen from this machine, and how long the last run took: `make status`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from kubestage.certificates import RENEW_BEFORE
 from kubestage.facts.kubernetes import Workload
 from kubestage.inventory import CHECKOUT, read
 from kubestage.overview import Place, overview, text
+from kubestage.phase import TIMES
 from kubestage.settings import Settings
 from kubestage.stacks.catalogue import chosen
 from kubestage.web import Site, SiteError
@@ -63,10 +64,19 @@ def main(inventory: str) -> int:
     health = platform_health(settings, target.cluster.nodes, nodes, ready, answers, datetime.now(UTC))
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     print(text(overview(settings, place, has_ca=ca is not None).with_health(words)))
+    print(last_run(target.folder / TIMES), end="")
     troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
     if troubles:
         print("\nNot well:", *troubles, f"What a run can mend, it does: {target.deploy}", sep="\n  ")
     return 1 if troubles else 0
+
+
+def last_run(times: Path) -> str:
+    """What a run has kept of its phases; "" if none from this machine came to its end."""
+    if not times.exists():
+        return ""
+    lines = "".join(f"  {line}\n" for line in times.read_text().splitlines())
+    return f"\nThe last run from here, {datetime.fromtimestamp(times.stat().st_mtime):%Y-%m-%d %H:%M}:\n{lines}"
 
 
 def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:

@@ -8,7 +8,7 @@ from pyinfra import inventory
 
 from kubestage.operations import overview
 from kubestage.overview import Place
-from kubestage.phase import report_times
+from kubestage.phase import TIMES, report_times
 from kubestage.plan import HostPlan
 
 
@@ -27,5 +27,5 @@ def show(plan: HostPlan) -> None:
             server=f"https://{common.public_address or plan.addresses[plan.control_plane]}:{common.api_port}",
             addresses=addresses,
         )
-        report_times(name="Time of each phase")
+        report_times(kept=plan.kubeconfig.with_name(TIMES), name="Time of each phase")
         overview.shown(settings=common, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sample_cluster import ROOT
@@ -17,6 +18,7 @@ hosts = [(f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0}) for name i
 """
 # The control plane has more to do in the first phase than the workers, who come first by the number of operations.
 DEPLOY = """\
+from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import server
 from kubestage.phase import phase, report_times
@@ -42,14 +44,18 @@ first(host.name)
 second(host.name)
 third(host.name)
 if host.name == "@fake/cp1":
-    report_times()
+    report_times(kept=Path("kept/times"))
 """
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("phase")
+
+
+@pytest.fixture(scope="module")
+def output(folder: Path) -> str:
     """What `pyinfra -y -vv` prints of a run on fake hosts; commands are printed as "[@fake/w1] >>> command"."""
-    folder = tmp_path_factory.mktemp("phase")
     (folder / "hosts.py").write_text(INVENTORY)
     (folder / "deploy.py").write_text(DEPLOY)
     result = subprocess.run(
@@ -78,8 +84,11 @@ def test_a_barrier_is_never_a_change(output: str) -> None:
         assert barrier.count("No changes") == 3 and barrier.count("noop: end of") == 3, barrier
 
 
-def test_times_are_printed_in_the_order_of_the_run(output: str) -> None:
-    assert re.findall(r"^ +(First|Second|Third) +\d+\.\d s", output, re.MULTILINE) == ["First", "Second", "Third"]
+def test_times_are_printed_in_the_order_of_the_run_and_kept(output: str, folder: Path) -> None:
+    line = r"^ *((?:First|Second|Third) +\d+\.\d s)"
+    printed = re.findall(line, output, re.MULTILINE)
+    assert [each.split()[0] for each in printed] == ["First", "Second", "Third"]
+    assert re.findall(line, (folder / "kept" / "times").read_text(), re.MULTILINE) == printed
 
 
 def test_times(monkeypatch: pytest.MonkeyPatch) -> None:

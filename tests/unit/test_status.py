@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
@@ -205,6 +206,17 @@ class TestSites:
 
     def ask(self, port: int, ca: Path, host: str = "dashboard.shop.example") -> Answer:
         return status.ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
+
+
+def test_the_last_run(tmp_path: Path) -> None:
+    times = tmp_path / "phase-times"
+    assert status.last_run(times) == ""
+    times.write_text("Host      1.3 s\nRuntime   5.4 s\n")
+    ended = datetime(2026, 6, 1, 9, 30).timestamp()
+    os.utime(times, (ended, ended))
+    assert status.last_run(times) == (
+        "\nThe last run from here, 2026-06-01 09:30:\n  Host      1.3 s\n  Runtime   5.4 s\n"
+    )
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
