@@ -81,15 +81,17 @@ def kept(stacks: Sequence[Stack]) -> Generator[StringCommand, None, None]:
     for path in definitions:
         # Objects of a kind can't be applied before the API server serves it.
         yield StringCommand(f"{APPLY} -f {path} && {KUBECTL} wait --for condition=Established --timeout 60s -f {path}")
-    # By a variable, not a pipe from the commands: nothing is applied when one of them fails.
+    readers = (each for stack in stacks for each in stack.readers(applied.config_maps))
+    # By a variable, not a pipe from the commands: nothing is applied when one of them fails. The restarts go with it:
+    # the next run could not tell any more that they are due.
     yield StringCommand(
-        f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -"
+        f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -",
+        *(
+            f"&& {KUBECTL} rollout restart --namespace {each.namespace} {each.kind.lower()}/{each.name}"
+            for each in readers
+            if each not in applied.restarted
+        ),
     )
-    for stack in stacks:
-        for workload in stack.readers(applied.config_maps) - applied.restarted:
-            yield StringCommand(
-                f"{KUBECTL} rollout restart --namespace {workload.namespace} {workload.kind.lower()}/{workload.name}"
-            )
 
 
 @operation()

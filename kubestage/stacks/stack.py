@@ -58,15 +58,15 @@ class Stack:
     filled: Mapping[str, str] = field(default_factory=dict)
     definitions: str = ""
 
-    def readers(self, config_maps: Collection[tuple[str, str]]) -> set[Workload]:
+    def readers(self, config_maps: Collection[tuple[str, str]]) -> list[Workload]:
         """The workloads whose pods mount one of these ConfigMaps, (namespace, name)."""
-        found = set()
+        found = []
         for each in yaml.safe_load_all(self.manifest.content) if config_maps else ():
             pod = each.get("spec", {}).get("template", {}).get("spec", {}) if each else {}
             namespace = each["metadata"].get("namespace", "") if pod else ""
             mounted = {volume["configMap"]["name"] for volume in pod.get("volumes", ()) if "configMap" in volume}
             if any((namespace, name) in config_maps for name in mounted):
-                found.add(Workload(namespace, each["kind"], each["metadata"]["name"]))
+                found.append(Workload(namespace, each["kind"], each["metadata"]["name"]))
         return found
 
 
