@@ -26,7 +26,8 @@ class Progress(BaseStateCallback):
 
     @staticmethod
     def operation_host_start(state: State, host: Host, op_hash: Any) -> None:
-        _at_work.add(host.name)
+        if op_hash in state.ops[host]:  # others are told of it as well
+            _at_work.add(host.name)
 
     @staticmethod
     def operation_host_success(state: State, host: Host, op_hash: Any, retry_count: int = 0) -> None:
