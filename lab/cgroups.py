@@ -56,6 +56,11 @@ def unified(mounted: list[Hierarchy]) -> bool:
     return bool(mounted) and all(hierarchy.version == 2 for hierarchy in mounted)
 
 
+def separate() -> bool:
+    """Whether the machine has the controllers in hierarchies of their own: cgroup v1."""
+    return not unified(hierarchies())
+
+
 def own_groups(mounted: list[Hierarchy], membership: dict[frozenset[str], str]) -> list[Path]:
     """The folder of the caller's own group in each mounted hierarchy."""
     groups = []

@@ -181,14 +181,16 @@ class Host:
         # In a network namespace that has its link already: the host finds its network as it boots.
         enter = ["nsenter", f"--net={self.namespace}", "--", "unshare", "--mount", "--propagation=slave", "--"]
         supervise = ["/bin/sh", "-c", SUPERVISE.read_text(), "supervise"]
-        argv = [*cgroups.launcher(self.machine), *enter, *supervise, *nspawn]
+        launcher = cgroups.launcher(self.machine)
+        groups = " ".join(map(str, cgroups.groups(self.machine))) if cgroups.separate() else ""
+        argv = [*launcher, *enter, *supervise, *nspawn]
         with self.console.open("ab") as console:
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **NSPAWN_ENVIRONMENT},
+                env={**os.environ, **NSPAWN_ENVIRONMENT, "HOST_GROUPS": groups},
                 cwd="/",
                 start_new_session=True,
             )

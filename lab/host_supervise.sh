@@ -1,4 +1,5 @@
 # Run a host's systemd-nspawn, the command given, for as long as the host reboots. In a mount namespace of its own.
+# HOST_GROUPS: the host's control groups, where they are of cgroup v1.
 set -e
 
 # What nspawn keeps about machines goes with the mount namespace; and it lets a host reboot only where that lies in
@@ -23,6 +24,15 @@ code=133
 while [ "$code" = 133 ]; do
     boot=$((boot + 1))
     code=0
+
+    # A machine that boots has no control groups: a kubelet would look for the containers of all that the last boot has
+    # left, 3 s each. cgroup v1: they are the host's own; they can be removed a moment after their processes have ended.
+    tries=0
+    until [ -z "$HOST_GROUPS" ] || find $HOST_GROUPS -mindepth 1 -depth -type d -exec rmdir {} +; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 500 ]
+        sleep 0.02
+    done
     (
         if [ -n "$own" ]; then
             mkdir "$own/boot-$boot"

@@ -120,6 +120,14 @@ def test_reboot_keeps_the_disk_from_outside_and_from_inside() -> None:
     assert status()["w1"]["host_key"] == key
 
 
+def test_reboot_leaves_no_control_groups() -> None:
+    """A kubelet would look for the containers of those that the last boot has left."""
+    left = "/sys/fs/cgroup/memory/left" if cgroups.separate() else "/sys/fs/cgroup/left"
+    on("w1", f"mkdir -p {left}/inner")
+    lab("reboot", "w1")
+    on("w1", f"! test -e {left}")
+
+
 def test_a_host_that_was_switched_off_comes_back_with_its_disk() -> None:
     on("w1", "touch /root/kept")
     lab("poweroff", "w1")
