@@ -15,10 +15,6 @@ class SiteError(Exception):
     """A site has not answered; the message says why in a few words."""
 
 
-class UntrustedError(SiteError):
-    """It has answered, with a certificate that is not trusted."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer; the names of `headers` are in lower case. `certificate`: the site's (DER), empty without TLS."""
@@ -70,7 +66,7 @@ class Site:
                 found = {name.lower(): value for name, value in answer.getheaders()}
                 return Answer(answer.status, found, answer.read(), certificate)
         except ssl.SSLCertVerificationError as error:
-            raise UntrustedError(f"its certificate is not trusted: {error.verify_message}") from None
+            raise SiteError(f"its certificate is not trusted: {error.verify_message}") from None
         except (OSError, http.client.HTTPException) as error:
             raise SiteError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 

@@ -11,7 +11,7 @@ from gevent.pool import Pool
 
 from kubestage.inventory import Target
 from kubestage.settings import Problem
-from kubestage.web import Answer, Site, SiteError, UntrustedError
+from kubestage.web import Answer, Site, SiteError
 from tests.verify.api import until
 from tests.verify.findings import fail
 
@@ -23,11 +23,11 @@ Answers = dict[str, Answer | str]  # node -> what a site answered there, or why 
 
 @dataclass(frozen=True)
 class Sites:
-    """The sites of a cluster; `context` says what CA is trusted. `silent`: nodes that have not answered at all."""
+    """The sites of a cluster; `context` says what CA is trusted. `waited`: nodes that were waited for in vain."""
 
     target: Target
     context: ssl.SSLContext
-    silent: set[str] = field(default_factory=set)
+    waited: set[str] = field(default_factory=set)
 
     def at(self, node: str, name: str) -> Site:
         """https://NAME.<domain> at that node."""
@@ -40,28 +40,27 @@ class Sites:
         settings = self.target.cluster.common
         return Site(f"{name}.{settings.domain}", self.target.outside_address(node), settings.http_port)
 
-    def everywhere(self, ask: Callable[[str], Answer], good: Callable[[Answer], bool]) -> Answers:
+    def everywhere(self, ask: Callable[[str], Answer], good: Callable[[Answer], bool], *, new: bool = False) -> Answers:
         """What `ask` is answered at each node once it is `good`, or in the end; at all nodes at once.
 
-        A node that is silent to the end once is not waited for again.
+        A node that was waited for in vain knows by then all that a run has made: it is waited for again only for a site
+        that is `new`.
         """
 
         def answer(node: str) -> Answer | str:
             told: Answer | str = ""
-            silent = False
 
             def is_good() -> bool:
-                nonlocal told, silent
+                nonlocal told
                 try:
-                    told, silent = ask(node), False
+                    told = ask(node)
                 except SiteError as error:
-                    told, silent = str(error), not isinstance(error, UntrustedError)
+                    told = str(error)
                     return False
                 return good(told)
 
-            until(is_good, 0 if node in self.silent else ANSWERS_WITHIN_S)
-            if silent:
-                self.silent.add(node)
+            if not until(is_good, 0 if node in self.waited and not new else ANSWERS_WITHIN_S):
+                self.waited.add(node)
             return told
 
         nodes = self.target.cluster.nodes

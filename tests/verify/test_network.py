@@ -27,11 +27,11 @@ page() {{
 }}
 pod() {{ echo "pod/$1 $(page http://$2:{PORT}/)"; }}
 service() {{
-    for second in $(seq {SERVICE_WITHIN_S}); do
+    deadline=$(($(date +%s) + {SERVICE_WITHIN_S}))
+    until
         answer=$(page http://$1/)
-        case " $2 " in *" $answer "*) break ;; esac
-        sleep 1
-    done
+        case " $2 " in *" $answer "*) true ;; *) test $(date +%s) -ge $deadline ;; esac
+    do sleep 1; done
     echo "service $answer"
 }}
 dns() {{ echo "dns $(timeout 10 nslookup "$1" 2>&1 | tr '\\n' ' ')"; }}

@@ -132,7 +132,9 @@ def users_site(api: Api, probe: Probe) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def pages(sites: Sites, probe: Probe, users_site: str) -> Answers:
     """The page of the user's site, which is the name of the node whose pod has served it."""
-    return sites.everywhere(lambda node: sites.at(node, users_site).ask(), lambda answer: answer.status == 200)
+    return sites.everywhere(
+        lambda node: sites.at(node, users_site).ask(), lambda answer: answer.status == 200, new=True
+    )
 
 
 def test_a_users_site(pages: Answers, sites: Sites, users_site: str, probe: Probe, node: str) -> None:
