@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import build
-from lab.definition import CHECKOUT, hosts
+from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
 
 INVENTORY = "inventory/lab.py"
-HOSTS = tuple(host.name for host in hosts())
 KUBECONFIG = CHECKOUT / ".state" / "lab" / "kubeconfig"
+WITHIN_S = 240  # for what comes back by itself
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 
 
@@ -122,7 +122,7 @@ def kubectl_json(*words: str) -> Any:
     return json.loads(kubectl(*words, "--output", "json"))
 
 
-def settle(within_s: int = 240) -> None:
+def settle() -> None:
     """Wait until all is back that something's absence has ended, and whoever is to know it does."""
     what = ("get", "pods,deployments,apiservices", "--all-namespaces")
 
@@ -131,7 +131,7 @@ def settle(within_s: int = 240) -> None:
         ended = thing["status"].get("phase") in ("Succeeded", "Failed")
         return ended or conditions.get("Ready" if thing["kind"] == "Pod" else "Available") == "True"
 
-    assert wait_until(lambda: all(map(is_well, kubectl_json(*what)["items"])), within_s, 1.0), kubectl(*what)
+    assert wait_until(lambda: all(map(is_well, kubectl_json(*what)["items"])), WITHIN_S, 1.0), kubectl(*what)
 
 
 def dry_run(manifest: str) -> str:

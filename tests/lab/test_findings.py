@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from kubestage.kubernetes import KUBECTL
-from tests.lab.commands import HOSTS, KUBECONFIG, deploy, on, settle, verify
-from tests.lab.sites import DOMAIN
+from tests.lab.commands import KUBECONFIG, deploy, on, settle, verify
+from tests.lab.sites import ADDRESSES, DOMAIN
 
 
-def each(check: str, hosts: Iterable[str] = HOSTS) -> tuple[str, ...]:
+def each(check: str) -> tuple[str, ...]:
     """The check as it is run for every host."""
-    return tuple(f"{check}[{host}]" for host in hosts)
+    return tuple(f"{check}[{host}]" for host in ADDRESSES)
 
 
 @dataclass(frozen=True)

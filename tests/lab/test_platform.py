@@ -31,13 +31,12 @@ from lab import build, host_processes
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
 from tests.lab import browser
-from tests.lab.commands import deploy, dry_run, environment, kubectl, kubectl_json, kubestage, lab, on, settle
+from tests.lab.commands import WITHIN_S, deploy, dry_run, environment, kubectl, kubectl_json, kubestage, lab, on, settle
 from tests.lab.load import Load
 from tests.lab.polling import SLOW_S, Polling
 from tests.lab.reboots import leaders, reboot_all
 from tests.lab.sites import ADDRESSES, CA, DOMAIN, page, site
 
-WITHIN_S = 240  # for what comes back by itself
 AWAY = ("no answer", "404", "503")  # how the page of a site begins that is not there yet
 REGISTRY = f"registry.{DOMAIN}"
 OUTPUT = CHECKOUT / ".state" / "test-output"
@@ -97,7 +96,7 @@ def troubles() -> str:
 def everything_serves_again() -> None:
     """Wait for it: by itself it comes back."""
     assert wait_until(lambda: not troubles(), WITHIN_S, 0.5), troubles()
-    settle(WITHIN_S)
+    settle()
 
 
 def pull_on_every_node() -> None:

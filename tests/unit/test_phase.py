@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from sample_cluster import ROOT
+from fake_runs import printed_by_run
 
 from kubestage import phase
 
@@ -56,20 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def output(folder: Path) -> str:
     """What `pyinfra -y -vv` prints of a run on fake hosts; commands are printed as "[@fake/w1] >>> command"."""
-    (folder / "hosts.py").write_text(INVENTORY)
-    (folder / "deploy.py").write_text(DEPLOY)
-    result = subprocess.run(
-        [sys.executable, "-m", "pyinfra", "hosts.py", "deploy.py", "-y", "-vv"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
-        capture_output=True,
-        text=True,
-        check=False,  # with its output, a failure is easier to understand
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stderr
+    return printed_by_run(folder, INVENTORY, DEPLOY, "-vv")
 
 
 def test_order_across_hosts(output: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from sample_cluster import ROOT
+from fake_runs import printed_by_run
 
 # w1 is quick, w2 takes its time for every command, w3 has nothing to do.
 INVENTORY = """\
@@ -30,20 +27,8 @@ if host.name != "@fake/w3":
 
 
 def test_long_operations_show_their_time_and_who_is_at_work(tmp_path: Path) -> None:
-    (tmp_path / "hosts.py").write_text(INVENTORY)
-    (tmp_path / "deploy.py").write_text(DEPLOY)
-    result = subprocess.run(
-        [sys.executable, "-m", "pyinfra", "hosts.py", "deploy.py", "-y"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
-        capture_output=True,
-        text=True,
-        check=False,  # with its output, a failure is easier to understand
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    _, _, during = result.stderr.partition("--> Starting operation: Long")
+    printed = printed_by_run(tmp_path, INVENTORY, DEPLOY)
+    _, _, during = printed.partition("--> Starting operation: Long")
     shown = re.findall(r"^ +Long \.\.\. \d s \((.*)\)$", during, re.MULTILINE)
-    assert set(shown) == {"@fake/w2"}, result.stderr
-    assert len(shown) <= 4, result.stderr  # one host's, not once more for each that asked for it
+    assert set(shown) == {"@fake/w2"}, printed
+    assert len(shown) <= 4, printed  # one host's, not once more for each that asked for it
