@@ -114,3 +114,6 @@ require_cpus = 2  # what preflight asks of a host, at least
 require_memory_mib = 1700
 require_disk_mib = 10240  # free, on the file system of /var/lib
 max_clock_skew_s = 5  # between any two hosts, seconds
+
+# --- Runs ------------------------------------------------------------------------------------------------------------
+timeout_factor = 1  # multiplies how long a run waits for anything; raise it where registries or hosts are slow

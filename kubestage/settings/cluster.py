@@ -82,6 +82,7 @@ def _validate(host: str, data: dict[str, Any]) -> tuple[list[Problem], Settings,
 _TYPES = {
     "string_type": ("not a text", 'put it in quotes, e.g. "1.2"'),
     "int_type": ("not a whole number", "write it as digits, without quotes"),
+    "float_type": ("not a number", "write it as digits, without quotes"),
     "bool_type": ("neither True nor False", "write True or False, without quotes"),
     "dict_type": ("not a mapping", 'write it as {"name": value}'),
     "tuple_type": ("not a list", 'write it as ["one", "two"]'),

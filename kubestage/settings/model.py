@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -129,6 +130,8 @@ class Settings(BaseModel):
     require_disk_mib: Count
     max_clock_skew_s: Count
 
+    timeout_factor: Annotated[float, AfterValidator(values.timeout_factor)]
+
     @property
     def kubernetes_minor(self) -> str:
         """As apt repositories name it: "v1.36"."""
@@ -149,6 +152,10 @@ class Settings(BaseModel):
         """The ports of node_port_reserved, sorted; what hosts listen on is added by preflight."""
         ranges = [parse_reserved(entry) for entry in self.node_port_reserved]
         return tuple(sorted({port for r in ranges for port in range(r.first, r.last + 1)}))
+
+    def timeout_s(self, seconds: float) -> int:
+        """How long to wait, in whole seconds, for what takes at most `seconds` where nothing is slow."""
+        return ceil(seconds * self.timeout_factor)
 
     def site(self, name: str) -> str:
         """The host, with its port where that is not HTTPS' own, of one of the platform's sites: "registry.lab.test"."""

@@ -116,6 +116,12 @@ def positive(value: int) -> int:
     return value
 
 
+def timeout_factor(value: float) -> float:
+    if not 1 <= value <= 100:  # neither holds for nan
+        raise refuse("not within 1-100", "write 1, or e.g. 3 where registries or hosts are slow")
+    return value
+
+
 def log_size(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,8}[kmg]", value):
         raise refuse("not a size that Docker knows", 'write a number and k, m or g, e.g. "20m"')

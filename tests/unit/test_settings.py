@@ -69,6 +69,11 @@ def test_where_a_single_file_comes_from(files: str, expected: str) -> None:
     assert load(hosts_data(own), GROUPS).common.profile.file("https://raw.example.com/a/b.yaml") == expected
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(1, 180), (2, 360), (1.001, 181)])
+def test_every_wait_is_scaled(factor: float, expected: int) -> None:
+    assert load(hosts_data({"timeout_factor": factor}), GROUPS).common.timeout_s(180) == expected
+
+
 def test_settings_are_frozen() -> None:
     settings = load(hosts_data(), GROUPS).common
     with pytest.raises(ValidationError):
@@ -120,6 +125,7 @@ def test_a_single_host_may_have(own: dict[str, Any]) -> None:
         {"pod_cidr": "172.17.0.0/16", "docker_config": {"bip": "192.168.99.1/24"}},
         {"pod_cidr": "172.17.0.0/16", "docker_config": {"bridge": "none"}},
         {"max_clock_skew_s": 1},
+        {"timeout_factor": 1.5},
         {"kubernetes_version": "1.34.9", "containerd_version": "2.0.7"},
     ],
     ids=str,
