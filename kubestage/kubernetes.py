@@ -20,3 +20,12 @@ MANIFESTS = f"{OURS}/manifests"
 FIELD_MANAGER = "kubestage"  # as which manifests are applied server-side
 KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"
 APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER}"
+
+# Prints the process id of the cluster's own API server; nothing while none runs. By containerd, as that of a kind or a
+# vcluster on the same host bears the same name and has a containerd, or a namespace in Kubernetes, of its own.
+APISERVER_PID = (
+    "{ ctr --namespace k8s.io containers list --quiet "
+    '\'labels."io.kubernetes.pod.namespace"==kube-system,labels."io.kubernetes.container.name"==kube-apiserver\'; '
+    "ctr --namespace k8s.io tasks list; } 2>/dev/null "
+    "| awk 'NF == 1 { ours[$1] } $1 in ours && $3 == \"RUNNING\" { print $2 }'"
+)

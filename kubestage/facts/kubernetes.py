@@ -17,6 +17,7 @@ from kubestage.kubernetes import (
     ADMIN_CONF,
     APISERVER_CERTIFICATE,
     APISERVER_MANIFEST,
+    APISERVER_PID,
     FIELD_MANAGER,
     INITIALIZED,
     KUBECTL,
@@ -89,7 +90,7 @@ class Apiserver(FactBase[ApiserverFlags]):
     def command(self) -> str:
         return (
             f"cat {APISERVER_MANIFEST} 2>/dev/null; echo '--- # process'; "
-            "for pid in $(pidof kube-apiserver); do tr '\\0' '\\n' < /proc/$pid/cmdline; break; done; "
+            f"for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; break; done; "
             f"echo '--- # kubeadm'; test -f {ADMIN_CONF} && {KUBECTL} -n kube-system get configmap kubeadm-config "
             "--request-timeout 10s -o jsonpath='{.data.ClusterConfiguration}' 2>/dev/null || true"
         )

@@ -20,6 +20,7 @@ from kubestage.kubernetes import (
     APISERVER_CERTIFICATE,
     APISERVER_KEY,
     APISERVER_MANIFEST,
+    APISERVER_PID,
     APPLY,
     INIT_UNIT,
     INITIALIZED,
@@ -211,7 +212,7 @@ def apiserver_flags(wanted: Mapping[str, str], address: str, port: int) -> Gener
     arguments = " ".join(f"-e {shlex.quote(f'--{name}={value}')}" for name, value in wanted.items())
     yield StringCommand(
         "deadline=$(($(date +%s) + 180)); until",
-        "flags=$(tr '\\0' '\\n' < /proc/$(pidof -s kube-apiserver)/cmdline 2>/dev/null);",
+        f"flags=$(for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done 2>/dev/null);",
         f'test "$(printf \'%s\\n\' "$flags" | grep -cxF {arguments})" = {len(wanted)} &&',
         # The manifest may have a flag in quotes, as YAML wants it.
         'test "$(printf \'%s\\n\' "$flags" | grep -c ^--)" =',

@@ -31,3 +31,22 @@ def run_with(
 def calls(folder: Path) -> list[str]:
     """The calls of the programs in the last command, in their order."""
     return (folder / "calls").read_text().splitlines()
+
+
+def api_server(pid: str) -> str:
+    """What a containerd's ctr says by kubestage.kubernetes.APISERVER_PID, for run_with; `pid` may be empty for none.
+
+    In the same namespace is what other pods run, a container of the API server that has ended, and one of a vcluster.
+    """
+    return f"""\
+case "$*" in
+    "--namespace k8s.io containers list --quiet labels."*'namespace"==kube-system,'*'name"==kube-apiserver')
+        printf '%s\\n' ended ours ;;
+    "--namespace k8s.io tasks list")
+        pid={pid}
+        echo "TASK     PID     STATUS"
+        printf '%s     %s     %s\\n' other 1 RUNNING ended 1 STOPPED
+        test -z "$pid" || printf '%s     %s     %s\\n' ours $pid RUNNING
+        printf '%s     %s     %s\\n' vcluster 1 RUNNING ;;
+    *) exit 64 ;;
+esac"""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from fake_hosts import Hosts, fact
 from pyinfra.api import FactBase
-from stub_programs import run_with
+from stub_programs import api_server, run_with
 
 from kubestage.facts.files import FileState, FileStates
 from kubestage.facts.kubernetes import (
@@ -317,12 +317,12 @@ class TestApiserver:
         assert Apiserver().process([*self.MANIFEST, "--- # process"]).process == {}
 
     def test_no_control_plane(self, tmp_path: Path) -> None:
-        result = run_with(tmp_path, fact(Apiserver), {"pidof": "exit 1"}, moved=("/etc/kubernetes/",))
+        result = run_with(tmp_path, fact(Apiserver), {"ctr": "exit 1"}, moved=("/etc/kubernetes/",))
         assert (result.returncode, result.stderr) == (0, "")
         assert Apiserver().process(result.stdout.splitlines()) == ApiserverFlags()
 
     def test_by_its_command(self, tmp_path: Path) -> None:
-        """Of several processes the first counts; a process is one here that has the flags on its command line."""
+        """Of several processes ours counts; a process is one here that has the flags on its command line."""
         manifests = tmp_path / "etc/kubernetes/manifests"
         manifests.mkdir(parents=True)
         (manifests / "kube-apiserver.yaml").write_text("\n".join(self.MANIFEST))
@@ -330,7 +330,7 @@ class TestApiserver:
         kubectl = "echo 'apiServer: {extraArgs: [{name: v, value: \"2\"}]}'"
         command = ["sh", "-c", "read line", "kube-apiserver", "--a=b", "--c=two words"]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-            programs = {"pidof": f"echo {child.pid} 1", "kubectl": kubectl}
+            programs = {"ctr": api_server(str(child.pid)), "pidof": "echo 1", "kubectl": kubectl}
             result = run_with(tmp_path, fact(Apiserver), programs, moved=("/etc/kubernetes/",))
         flags = Apiserver().process(result.stdout.splitlines())
         assert flags.manifest["advertise-address"] == "10.0.0.11"

@@ -13,9 +13,10 @@ import yaml
 from fake_hosts import Facts, Hosts, Told, fact, run
 from pyinfra.api import OperationError
 from sample_reports import served
-from stub_programs import calls, run_with
+from stub_programs import api_server, calls, run_with
 
 from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.kubernetes import APISERVER_PID
 from kubestage.operations import kubeadm
 
 INIT = (
@@ -294,7 +295,7 @@ class TestApiserverFlags:
     MANIFEST = "kubeadm init phase control-plane apiserver --config /etc/kubernetes/kubestage/kubeadm.yaml"
     WAIT = (
         "deadline=$(($(date +%s) + 180)); until "
-        "flags=$(tr '\\0' '\\n' < /proc/$(pidof -s kube-apiserver)/cmdline 2>/dev/null); "
+        f"flags=$(for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done 2>/dev/null); "
         'test "$(printf \'%s\\n\' "$flags" | grep -cxF -e --service-node-port-range=80-32767 -e --v=2)" = 2 && '
         'test "$(printf \'%s\\n\' "$flags" | grep -c ^--)" = '
         '"$(grep -cE "^ *- [\'\\"]?--" /etc/kubernetes/manifests/kube-apiserver.yaml)" && '
@@ -358,19 +359,19 @@ class TestApiserverFlags:
     def test_wait_ends_when_the_flags_are_there_and_it_is_ready(self, tmp_path: Path, process: int) -> None:
         """First there is none, then one that is not ready twice."""
         programs = {
-            "pidof": f"test $(grep -c pidof {tmp_path}/calls) = 1 || echo {process}",
+            "ctr": api_server(f"$(test $(grep -c tasks {tmp_path}/calls) = 1 || echo {process})"),
             "kubectl": f"test $(grep -c kubectl {tmp_path}/calls) = 3",
             "sleep": "",
         }
         assert self.wait(tmp_path, programs).returncode == 0
-        asked = [call.split()[0] for call in calls(tmp_path)]
-        assert asked == ["pidof", "sleep", "pidof", "kubectl", "sleep", "pidof", "kubectl", "sleep", "pidof", "kubectl"]
+        asked = [call.split()[0] for call in calls(tmp_path) if "containers list" not in call]
+        assert asked == ["ctr", "sleep", "ctr", "kubectl", "sleep", "ctr", "kubectl", "sleep", "ctr", "kubectl"]
 
     @pytest.mark.parametrize("flags", [1, 3], ids=["one was left out", "one is new"])
     def test_wait_is_for_the_new_flags(self, tmp_path: Path, process: int, flags: int) -> None:
         """The old API server answers for a while: the wait ends by its deadline only, on a clock that leaps."""
         programs = {
-            "pidof": f"echo {process}",
+            "ctr": api_server(str(process)),
             "kubectl": "",
             "sleep": "",
             "date": f"echo $((100 * $(grep -c date {tmp_path}/calls)))",

@@ -9,6 +9,7 @@ import yaml
 from testinfra.host import Host as Machine
 
 from kubestage.inventory import Target
+from kubestage.kubernetes import APISERVER_PID
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.connection import Machines
@@ -48,7 +49,8 @@ def control_plane(machines: Machines, target: Target) -> Machine:
 
 def test_running_flags(control_plane: Machine, target: Target) -> None:
     """What the process was started with; its manifest may say something else already."""
-    told = control_plane.run("tr '\\0' '\\n' < /proc/$(pidof -s kube-apiserver)/cmdline").stdout.splitlines()
+    script = f"for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done"
+    told = control_plane.run(script).stdout.splitlines()
     running = {name: value for name, _, value in (word.removeprefix("--").partition("=") for word in told)}
     expect_none(
         Problem(
