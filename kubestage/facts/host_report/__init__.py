@@ -1,0 +1,90 @@
+"""All that preflight asks of a host, in one round trip. Reads only: nothing on the host is changed.
+
+One module a subject: its part of the script, the fields of the report, and how they are read from the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from kubestage.facts.host_report import cluster, machine, membership, network, packages, registries
+from kubestage.facts.host_report.answers import Answers
+from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
+from kubestage.facts.host_report.machine import TOOLS, Machine
+from kubestage.facts.host_report.membership import Membership
+from kubestage.facts.host_report.network import Network
+from kubestage.facts.host_report.packages import Packages, Repository
+from kubestage.facts.host_report.registries import Registries
+from kubestage.facts.host_report.wanted import KUBERNETES_PACKAGES, Wanted, wanted
+
+__all__ = [
+    "KUBERNETES_PACKAGES",
+    "TOOLS",
+    "ClusterReport",
+    "HostReport",
+    "HostReportFact",
+    "Node",
+    "Repository",
+    "Volume",
+    "Wanted",
+    "parse",
+    "wanted",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostReport(Machine, Network, Membership, Packages, Registries, Living):
+    """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds."""
+
+    clock: tuple[float, float]
+
+
+def _script(wanted: Wanted) -> str:
+    return "".join(
+        [
+            "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+            'echo "begin $(date +%s.%N)"\n',
+            machine.script(wanted),
+            network.script(),
+            membership.script(),
+            packages.script(wanted),
+            registries.script(wanted),
+            cluster.script(),
+            'echo "end $(date +%s.%N)"\n',
+        ]
+    )
+
+
+class HostReportFact(FactBase[HostReport]):
+    """The HostReport; None where the host's answer could not be had or understood (pyinfra has shown why)."""
+
+    _asked = 0.0
+
+    def command(self, wanted: Wanted) -> str:
+        self._asked = time.time()
+        return _script(wanted)
+
+    def process(self, output: Sequence[str]) -> HostReport:
+        answered = time.time()
+        try:
+            return parse(list(output), self._asked, answered)
+        except (ValueError, KeyError, IndexError) as error:
+            raise FactProcessError(f"the host's report could not be understood: {error!r}") from error
+
+
+def parse(lines: Sequence[str], asked: float, answered: float) -> HostReport:
+    """A report from the script's output; `asked` and `answered` are our own times (epoch, seconds) around it.
+
+    Raises ValueError or KeyError if the output is cut off or malformed.
+    """
+    said = Answers(lines)
+    parts: list[Any] = [part.read(said) for part in (machine, network, membership, packages, registries, cluster)]
+    fields = {name: value for part in parts for name, value in vars(part).items()}
+    # The host read its clock first after `asked` and last before `answered`.
+    return HostReport(**fields, clock=(float(said.one("end")) - answered, float(said.one("begin")) - asked))

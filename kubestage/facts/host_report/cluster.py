@@ -1,0 +1,108 @@
+"""What the API server says of the cluster, as preflight asks the control plane for it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.kubernetes import ADMIN_CONF, KUBECTL
+
+_OBJECT = (
+    "{range .items[*]}object {.kind}|{.metadata.namespace}/{.metadata.name}|{.spec.healthCheckNodePort}"
+    '|{.spec.ports[*].nodePort}|{.status.addresses[?(@.type=="InternalIP")].address}'
+    '|{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+    '{range .items[?(@.kind=="PersistentVolume")]}volume {.spec.claimRef.namespace}/{.spec.claimRef.name}'
+    "|{.spec.storageClassName}|{.spec.capacity.storage}"
+    "|{.spec.persistentVolumeReclaimPolicy} {.status.phase}"
+    "|{.spec.nodeAffinity.required.nodeSelectorTerms[*].matchExpressions[*].values[*]}"
+    '|{.spec.hostPath.path}{.spec.local.path}{"\\n"}{end}'
+)
+
+_SCRIPT = r"""
+if [ -e @ADMIN_CONF@ ]; then
+    # No cache folder: kubectl would write one.
+    if objects=$(timeout 15 @KUBECTL@ --cache-dir /dev/null/none --request-timeout 5s \
+        get services,nodes,persistentvolumes --all-namespaces -o jsonpath=@OBJECT@ 2>&1)
+    then echo "cluster known"; echo "$objects"; else echo "cluster unknown $(echo "$objects" | tail -n 1)"; fi
+fi
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node object: its InternalIP, and whether it is Ready."""
+
+    address: str
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A PersistentVolume that was claimed: its StorageClass, and its size ("20Gi").
+
+    `leaving`: its claim is gone, and so will it be. `node`, `path`: on which node it is which folder, or "".
+    """
+
+    storage_class: str
+    size: str
+    leaving: bool = False
+    node: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """What the API server says: NodePort -> the "namespace/name" of its Services; the nodes by name.
+
+    `health_ports` are Services' health check NodePorts: on these kube-proxy itself listens.
+    `volumes`: the "namespace/name" of a PersistentVolumeClaim, gone or not -> its volume.
+    """
+
+    node_ports: Mapping[int, tuple[str, ...]]
+    health_ports: Mapping[int, tuple[str, ...]]
+    nodes: Mapping[str, Node]
+    volumes: Mapping[str, Volume]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Living:
+    """`cluster`: None where there is no control plane; `cluster_error` says why where its API does not answer."""
+
+    cluster: ClusterReport | None
+    cluster_error: str
+
+
+def script() -> str:
+    return filled(_SCRIPT, {"ADMIN_CONF": ADMIN_CONF, "KUBECTL": KUBECTL, "OBJECT": shlex.quote(_OBJECT)})
+
+
+def read(said: Answers) -> Living:
+    known = said.first("cluster")
+    return Living(
+        cluster=_cluster(said.all("object"), said.all("volume")) if known == "known" else None,
+        cluster_error=known.partition(" ")[2],
+    )
+
+
+def _cluster(objects: Sequence[str], claimed: Sequence[str]) -> ClusterReport:
+    ports: dict[int, tuple[str, ...]] = {}
+    health_ports: dict[int, tuple[str, ...]] = {}
+    nodes: dict[str, Node] = {}
+    for line in objects:
+        kind, name, health, node_ports, address, ready = line.split("|")
+        if kind == "Node":
+            internal = next((one for one in address.split() if ":" not in one), "")
+            nodes[name.removeprefix("/")] = Node(internal, ready == "True")
+            continue
+        for found, text in ((ports, node_ports), (health_ports, health)):
+            for port in {int(word) for word in text.split()}:
+                found[port] = (*found.get(port, ()), name)
+    volumes: dict[str, Volume] = {}
+    for line in claimed:
+        claim, storage_class, size, fate, node, path = line.split("|", 5)
+        volume = Volume(storage_class, size, leaving=fate == "Delete Released", node=node, path=path)
+        if claim not in volumes or not volume.leaving:  # a new claim may have the name of one whose volume is leaving
+            volumes[claim] = volume
+    return ClusterReport(ports, health_ports, nodes, volumes)
