@@ -10,7 +10,6 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kubestage import pem
@@ -40,9 +39,9 @@ def given(certificate: str, key: str) -> Pair | None:
     """The user's own files at these paths on this machine; None where the first is empty. Rules have judged them."""
     if not certificate:
         return None
-    return Pair(
-        pem.normalised(Path(certificate).expanduser().read_text()), Path(key).expanduser().read_text() if key else ""
-    )
+    found = pem.certificates(pem.text(Path(certificate).expanduser().read_bytes()))
+    private_key = pem.private_key(pem.text(Path(key).expanduser().read_bytes())) if key else None
+    return Pair(pem.normalised(pem.chain(found, private_key)), pem.normalised_key(private_key) if private_key else "")
 
 
 def new_ca(name: str, now: datetime) -> Pair:
@@ -54,7 +53,7 @@ def new_ca(name: str, now: datetime) -> Pair:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
     )
-    return Pair(_pem(builder.sign(key, SHA256())), _key_pem(key))
+    return Pair(pem.normalised([builder.sign(key, SHA256())]), pem.normalised_key(key))
 
 
 def issued(
@@ -77,7 +76,7 @@ def issued(
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(_authority_key_identifier(authority), critical=False)
     )
-    return Pair(_pem(builder.sign(authority_key, SHA256())) + ca.certificate, _key_pem(key))
+    return Pair(pem.normalised([builder.sign(authority_key, SHA256())]) + ca.certificate, pem.normalised_key(key))
 
 
 def wildcard_names(domain: str) -> list[str]:
@@ -156,11 +155,3 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .rules import Draft
 _LARGEST = 1 << 20  # bytes
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)  # what Envoy serves with; of RSA, 2048 bits or more
 _SMALLEST_RSA = 2048
+_DER = b"\x30"  # the first byte of a certificate and of a key
 
 
 class _Unusable(Exception):
@@ -32,7 +34,8 @@ class _Unusable(Exception):
         super().__init__(reason)
 
 
-def _text(path: str) -> str:
+def _text(path: str, program: str) -> str:
+    """A file's content; `program` is openssl's for what it should hold."""
     try:
         file = Path(path).expanduser()
         found = file.stat()
@@ -40,19 +43,20 @@ def _text(path: str) -> str:
             raise _Unusable("it is no file", "name a PEM file")
         if found.st_size > _LARGEST:
             raise _Unusable("it is too large for certificates or keys", "name a PEM file")
-        return file.read_text()
+        content = file.read_bytes()
     except (FileNotFoundError, RuntimeError):  # the second: "~nobody" is nobody's home
         raise _Unusable("there is no such file", "correct the path; it is on the machine that runs pyinfra") from None
-    except UnicodeDecodeError:
-        raise _Unusable("the file is not PEM", "convert it: openssl x509 -inform DER -in FILE -out FILE.pem") from None
     except ValueError:
         raise _Unusable("not a path", "correct it; it is on the machine that runs pyinfra") from None
     except OSError as error:
         raise _Unusable(f"it can't be read: {error.strerror}", "let the user who runs pyinfra read it") from None
+    if content.startswith(_DER) and b"-----BEGIN " not in content:
+        raise _Unusable("the file is DER, not PEM", f"convert it: openssl {program} -inform DER -in FILE -out FILE.pem")
+    return pem.text(content)
 
 
 def _certificates(path: str) -> list[x509.Certificate]:
-    text = _text(path)
+    text = _text(path, "x509")
     try:
         found = pem.certificates(text)
         for certificate in found:
@@ -69,8 +73,11 @@ def _certificates(path: str) -> list[x509.Certificate]:
 
 
 def _key(path: str) -> pem.PrivateKey:
+    text = _text(path, "pkey")
+    if len(keys := pem.private_keys(text)) > 1:
+        raise _Unusable(f"the file holds {len(keys)} keys", "name a file that holds one")
     try:
-        key = pem.private_key(_text(path))
+        key = pem.private_key(text)
     except TypeError:
         raise _Unusable(
             "the key has a passphrase", "write it without one: openssl pkey -in FILE -out FILE.plain"
@@ -88,80 +95,102 @@ def _key(path: str) -> pem.PrivateKey:
     return key
 
 
-def _pair(host: str, name: str, certificate: str, key: str) -> tuple[list[Problem], list[x509.Certificate]]:
-    """What is wrong with the files of NAME_certificate and NAME_key in themselves, and the certificates of the first.
+@dataclass(frozen=True)
+class _Pair:
+    """The files of NAME_certificate and NAME_key: all certificates of the first, and those of its chain in order."""
 
-    An empty `key` is none.
-    """
+    problems: tuple[Problem, ...]
+    given: tuple[x509.Certificate, ...] = ()
+    chain: tuple[x509.Certificate, ...] = ()
+
+
+def _pair(host: str, name: str, certificate: str, key: str) -> _Pair:
+    """What is in these files, and what is wrong with it in itself. An empty `key` is none."""
     problems: list[Problem] = []
 
     def wrong(setting: str, value: str, reason: str, remedy: str) -> None:
         problems.append(Problem(host, reason, remedy, f"{name}_{setting}", value))
 
-    found: list[x509.Certificate] = []
+    given: list[x509.Certificate] = []
     private_key = None
     try:
-        found = _certificates(certificate)
+        given = _certificates(certificate)
     except _Unusable as error:
         wrong("certificate", certificate, error.reason, error.remedy)
     try:
         private_key = _key(key) if key else None
     except _Unusable as error:
         wrong("key", key, error.reason, error.remedy)
-    if not found:
-        return problems, found
-    if private_key and not pem.is_key_of(private_key, found[0]):
+    if not given:
+        return _Pair(tuple(problems))
+    chain = pem.chain(given, private_key)
+    if private_key and not pem.is_key_of(private_key, chain[0]):
         wrong(
             "key",
             key,
             f"it is not the key of {name}_certificate = {certificate!r}",
-            "name the key that the certificate was made with; of a chain, the first certificate is the one that counts",
+            "name the key that the certificate was made with",
         )
-    now, begin, end = datetime.now(UTC), found[0].not_valid_before_utc, found[0].not_valid_after_utc
-    if end <= now:
-        wrong("certificate", certificate, f"it expired on {end:%Y-%m-%d}", "renew it")
-    elif begin > now:
-        wrong(
-            "certificate",
-            certificate,
-            f"it is not valid before {begin:%Y-%m-%d %H:%M} UTC",
-            "wait until then, or check this machine's clock",
-        )
-    return problems, found
+    now = datetime.now(UTC)
+    for number, each in enumerate(chain):
+        begin, end = each.not_valid_before_utc, each.not_valid_after_utc
+        it = f"of its chain, {each.subject.rfc4514_string()!r}" if number else "it"
+        if end <= now:
+            wrong("certificate", certificate, f"{it} expired on {end:%Y-%m-%d}", "renew it")
+        elif begin > now:
+            wrong(
+                "certificate",
+                certificate,
+                f"{it} is not valid before {begin:%Y-%m-%d %H:%M} UTC",
+                "wait until then, or check this machine's clock",
+            )
+    return _Pair(tuple(problems), tuple(given), tuple(chain))
 
 
 def ca(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("ca_certificate", "ca_key", "wildcard_certificate"):
+    for host, s in draft.valid("ca_certificate", "ca_key", "wildcard_certificate", "wildcard_key"):
         if s.ca_key and not s.ca_certificate:
             yield Problem(host, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
         if not s.ca_certificate:
             continue
+
+        def wrong(reason: str, remedy: str, host: str = host, path: str = s.ca_certificate) -> Problem:
+            return Problem(host, reason, remedy, "ca_certificate", path)
+
         if not s.ca_key and not s.wildcard_certificate:
-            yield Problem(
-                host,
+            yield wrong(
                 "there is a certificate and no key, so it can't issue the sites' certificate",
                 "set ca_key as well, or bring that one too: wildcard_certificate and wildcard_key",
-                "ca_certificate",
-                s.ca_certificate,
             )
-        problems, found = _pair(host, "ca", s.ca_certificate, s.ca_key)
-        yield from problems
-        if found and not pem.is_ca(found[0]):
-            yield Problem(
-                host,
+        pair = _pair(host, "ca", s.ca_certificate, s.ca_key)
+        yield from pair.problems
+        if not pair.given:
+            continue
+        if len(pair.given) > 1:
+            yield wrong(
+                f"the file holds {len(pair.given)} certificates, and hosts trust one",
+                "name a file that holds the CA's alone",
+            )
+        elif not pem.is_ca(pair.given[0]):
+            yield wrong(
                 "it is no CA's certificate: its basic constraints do not say CA:TRUE",
                 "name the CA's own; a site's certificate belongs in wildcard_certificate",
-                "ca_certificate",
-                s.ca_certificate,
             )
-        elif len(found) > 1:
-            yield Problem(
-                host,
-                f"the file holds {len(found)} certificates, and hosts trust one",
-                "name a file that holds the CA's alone",
-                "ca_certificate",
-                s.ca_certificate,
+        elif not pem.may_sign(pair.given[0]):
+            yield wrong(
+                "it may not sign certificates: its key usage has no keyCertSign",
+                "have the CA's certificate made anew with keyUsage = keyCertSign, cRLSign",
             )
+        elif s.wildcard_certificate:
+            chain = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key).chain
+            if chain and not any(each == pair.given[0] or pem.is_issued_by(each, pair.given[0]) for each in chain):
+                yield wrong(
+                    "the sites' certificate is not of it: hosts would trust a CA that no site is served with; "
+                    f"wildcard_certificate = {s.wildcard_certificate!r} was issued by "
+                    f"{chain[-1].issuer.rfc4514_string()!r}",
+                    "name the CA that issued it, and put those between both into wildcard_certificate; "
+                    "or leave ca_certificate empty where every machine trusts that one already",
+                )
 
 
 def wildcard(draft: Draft) -> Iterator[Problem]:
@@ -177,18 +206,33 @@ def wildcard(draft: Draft) -> Iterator[Problem]:
             )
         if not s.wildcard_certificate:
             continue
-        problems, found = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key)
-        yield from problems
-        names = [name.lower() for name in pem.dns_names(found[0])] if found else []
-        if found and f"*.{s.domain}" not in names:
-            yield Problem(
-                host,
+
+        def wrong(reason: str, remedy: str, host: str = host, path: str = s.wildcard_certificate) -> Problem:
+            return Problem(host, reason, remedy, "wildcard_certificate", path)
+
+        pair = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key)
+        yield from pair.problems
+        if not pair.chain:
+            continue
+        leaf = pair.chain[0]
+        strangers = [each.subject.rfc4514_string() for each in pair.given if each not in pair.chain]
+        if strangers and not pair.problems:
+            yield wrong(
+                f"the file holds a certificate that is not of its chain: {strangers[0]!r}",
+                "leave in it the certificate itself, and those that lead from it to its CA",
+            )
+        names = [name.lower() for name in pem.dns_names(leaf)]
+        if f"*.{s.domain}" not in names:
+            yield wrong(
                 f"it is for {', '.join(names)}, and not for *.{s.domain}"
                 if names
                 else "it has no subject alternative name, and browsers look at nothing else",
                 f"have one issued for DNS:*.{s.domain}" + (", or correct domain" if names else ""),
-                "wildcard_certificate",
-                s.wildcard_certificate,
+            )
+        elif not pem.may_serve(leaf):
+            yield wrong(
+                "no site may be served with it: its extended key usage has no serverAuth",
+                "have one issued with extendedKeyUsage = serverAuth",
             )
 
 

@@ -52,6 +52,28 @@ def certificate(
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
+def signed(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    name: str,
+    by: tuple[ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, str] | None = None,
+    *extensions: x509.ExtensionType,
+    end: datetime = NOW + 365 * DAY,
+) -> str:
+    """One (PEM) whose common name is `name`, issued `by` a key and its common name, or by itself."""
+    signer, issuer = by or (key, name)
+    builder = x509.CertificateBuilder(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+        key.public_key(),
+        x509.random_serial_number(),
+        NOW - DAY,
+        end,
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
 def key_pem(key: Key, passphrase: bytes | None = None, kind: PrivateFormat = PrivateFormat.PKCS8) -> str:
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     return key.private_bytes(Encoding.PEM, kind, encryption).decode()

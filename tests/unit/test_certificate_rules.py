@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
-from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key, signed
 from sample_cluster import GROUPS, hosts_data
 
 from kubestage import pem
@@ -74,16 +78,6 @@ class TestGood:
         own_key = file(files.folder, "rsa.key", key_pem(key, kind=PrivateFormat.TraditionalOpenSSL))
         assert problems(wildcard_certificate=own, wildcard_key=own_key) == []
 
-    def test_a_chain_with_remarks(self, files: Files) -> None:
-        key = new_key()
-        leaf = certificate(key, names=["*.LAB.test"])
-        own = files.file(f"subject=/CN=leaf\n\n{leaf}\nsubject=/CN=someone's CA\n{files.ca_pem}")
-        own_key = file(files.folder, "leaf.key", key_pem(key))
-        assert problems(wildcard_certificate=own, wildcard_key=own_key) == []
-        pair = given(own, own_key)
-        assert pair is not None and pair.certificate == leaf + files.ca_pem and pair.key == key_pem(key)
-        assert pair.key not in repr(pair)
-
     def test_home_folder(self, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(files.folder))
         assert problems(ca_certificate="~/ca.crt", ca_key="~/ca.key") == []
@@ -92,6 +86,130 @@ class TestGood:
 
     def test_none_given(self) -> None:
         assert given("", "") is None
+
+
+LEAF_KEY, MIDDLE_KEY, ROOT_KEY = new_key(), new_key(), new_key()
+IS_CA = x509.BasicConstraints(ca=True, path_length=None)
+FOR_SITES = x509.SubjectAlternativeName([x509.DNSName(name) for name in SITES])
+LEAF = signed(LEAF_KEY, "leaf", (MIDDLE_KEY, "middle"), FOR_SITES)
+MIDDLE = signed(MIDDLE_KEY, "middle", (ROOT_KEY, "root"), IS_CA)
+ROOT = signed(ROOT_KEY, "root", None, IS_CA)
+
+# What programs, editors and people make of the PEM of a certificate with its chain, or of a key.
+WRITTEN: dict[str, Callable[[str], bytes]] = {
+    "as it should be": str.encode,
+    "with Windows' line ends": lambda pem: pem.replace("\n", "\r\n").encode(),
+    "with a byte-order mark": lambda pem: codecs.BOM_UTF8 + pem.encode(),
+    "as Windows' Unicode": lambda pem: pem.encode("utf-16"),
+    "indented": lambda pem: "".join(f"    {line}\n" for line in pem.splitlines()).encode(),
+    "with spaces at its line ends": lambda pem: pem.replace("\n", " \t\n").encode(),
+    "without a last line end": lambda pem: pem.rstrip().encode(),
+    "with remarks": lambda pem: b"Bag Attributes\n    friendlyName: B\xfccher\nsubject=CN = x\n\n" + pem.encode(),
+    "a certificate and a key in one": lambda pem: (LEAF + MIDDLE + key_pem(LEAF_KEY)).encode(),
+    "a key before its certificate": lambda pem: (key_pem(LEAF_KEY) + LEAF + MIDDLE).encode(),
+    "with a curve's parameters before the key": lambda pem: (
+        f"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{pem}".encode()
+    ),
+}
+
+
+class TestWritten:
+    """However a file is written: what a host gets is plain PEM, a certificate with its chain and a key alone."""
+
+    def own(self, folder: Path, chain: bytes, key: bytes) -> dict[str, str]:
+        (folder / "own.crt").write_bytes(chain)
+        (folder / "own.key").write_bytes(key)
+        return {"wildcard_certificate": str(folder / "own.crt"), "wildcard_key": str(folder / "own.key")}
+
+    @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+    def test_what_a_host_gets(self, written: Callable[[str], bytes], tmp_path: Path) -> None:
+        own = self.own(tmp_path, written(LEAF + MIDDLE), written(key_pem(LEAF_KEY)))
+        assert problems(**own) == []
+        pair = given(own["wildcard_certificate"], own["wildcard_key"])
+        assert pair is not None and (pair.certificate, pair.key) == (LEAF + MIDDLE, key_pem(LEAF_KEY))
+        assert pair.key not in repr(pair)
+
+    @pytest.mark.parametrize("kind", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8])
+    def test_a_key_of_any_format(self, kind: PrivateFormat, tmp_path: Path) -> None:
+        own = self.own(tmp_path, (LEAF + MIDDLE).encode(), key_pem(LEAF_KEY, kind=kind).encode())
+        assert problems(**own) == []
+        pair = given(own["wildcard_certificate"], own["wildcard_key"])
+        assert pair is not None and pair.key == key_pem(LEAF_KEY)
+
+    def test_two_keys(self, files: Files) -> None:
+        path = files.file(files.ca_key_pem + key_pem(new_key()))
+        only("ca_key", path, "holds 2 keys", "a file that holds one", ca_certificate=files.ca, ca_key=path)
+
+    def test_a_key_in_der(self, files: Files) -> None:
+        path = Path(files.file(""))
+        path.write_bytes(LEAF_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+        only("ca_key", str(path), "DER", "openssl pkey -inform DER", ca_certificate=files.ca, ca_key=str(path))
+
+
+class TestChain:
+    def own(self, files: Files, *chain: str) -> dict[str, str]:
+        own_key = file(files.folder, "leaf.key", key_pem(LEAF_KEY))
+        return {"wildcard_certificate": files.file("".join(chain)), "wildcard_key": own_key}
+
+    @pytest.mark.parametrize(
+        "chain", [(MIDDLE, LEAF), (ROOT, LEAF, MIDDLE), (LEAF, ROOT, MIDDLE), (LEAF, MIDDLE, LEAF)], ids=range(4)
+    )
+    def test_is_put_in_order(self, files: Files, chain: tuple[str, ...]) -> None:
+        own = self.own(files, *chain)
+        assert problems(**own) == []
+        pair = given(own["wildcard_certificate"], own["wildcard_key"])
+        assert pair is not None and pair.certificate == LEAF + MIDDLE + (ROOT if ROOT in chain else "")
+
+    def test_a_stranger(self, files: Files) -> None:
+        own = self.own(files, LEAF, ROOT)  # without what leads to it
+        only("wildcard_certificate", own["wildcard_certificate"], "not of its chain: 'CN=root'", "leave in it", **own)
+
+    def test_an_expired_one_above(self, files: Files) -> None:
+        own = self.own(files, LEAF, signed(MIDDLE_KEY, "middle", (ROOT_KEY, "root"), IS_CA, end=NOW - DAY / 2))
+        reason = "of its chain, 'CN=middle' expired on"
+        only("wildcard_certificate", own["wildcard_certificate"], reason, "renew it", **own)
+
+    @pytest.mark.parametrize("ca", [MIDDLE, ROOT], ids=["it issued it", "above the one that did"])
+    def test_the_ca_that_it_is_of(self, files: Files, ca: str) -> None:
+        assert problems(ca_certificate=file(files.folder, "its-ca", ca), **self.own(files, LEAF, MIDDLE)) == []
+
+    def test_another_ca_of_that_name(self, files: Files) -> None:
+        path = file(files.folder, "other-ca", signed(new_key(), "root", None, IS_CA))
+        own = self.own(files, LEAF, MIDDLE)
+        reason = "issued by 'CN=root'"
+        only("ca_certificate", path, reason, "name the CA that issued it", ca_certificate=path, **own)
+
+    def test_a_ca_whose_certificates_lead_not_that_far(self, files: Files) -> None:
+        path = file(files.folder, "its-ca", ROOT)
+        reason, remedy = "issued by 'CN=middle'", "those between both"
+        only("ca_certificate", path, reason, remedy, ca_certificate=path, **self.own(files, LEAF))
+
+
+class TestUsage:
+    def usage(self, *, sign: bool) -> x509.KeyUsage:
+        others = (
+            "content_commitment key_encipherment data_encipherment key_agreement crl_sign encipher_only decipher_only"
+        )
+        return x509.KeyUsage(digital_signature=True, key_cert_sign=sign, **dict.fromkeys(others.split(), False))
+
+    def test_a_ca_that_may_not_sign(self, files: Files) -> None:
+        own_key = file(files.folder, "own.key", key_pem(ROOT_KEY))
+        path = files.file(signed(ROOT_KEY, "root", None, IS_CA, self.usage(sign=False)))
+        reason, remedy = "no keyCertSign", "keyUsage = keyCertSign"
+        only("ca_certificate", path, reason, remedy, ca_certificate=path, ca_key=own_key)
+        Path(path).write_text(signed(ROOT_KEY, "root", None, IS_CA, self.usage(sign=True)))
+        assert problems(ca_certificate=path, ca_key=own_key) == []
+
+    def test_a_certificate_that_is_for_no_server(self, files: Files) -> None:
+        own_key = file(files.folder, "own.key", key_pem(LEAF_KEY))
+        for use, good in (("CLIENT_AUTH", False), ("SERVER_AUTH", True), ("ANY_EXTENDED_KEY_USAGE", True)):
+            purpose = x509.ExtendedKeyUsage([getattr(ExtendedKeyUsageOID, use)])
+            path = files.file(signed(LEAF_KEY, "leaf", None, FOR_SITES, purpose))
+            own = {"wildcard_certificate": path, "wildcard_key": own_key}
+            if good:
+                assert problems(**own) == []
+            else:
+                only("wildcard_certificate", path, "has no serverAuth", "extendedKeyUsage = serverAuth", **own)
 
 
 class TestHalfAPair:
@@ -167,7 +285,7 @@ class TestFile:
     def test_der(self, files: Files) -> None:
         path = Path(files.file(""))
         path.write_bytes(pem.first(files.ca_pem).public_bytes(Encoding.DER))
-        self.both(files, str(path), "not PEM", "-inform DER")
+        self.both(files, str(path), "DER, not PEM", "openssl x509 -inform DER")
 
     def test_key_for_a_certificate(self, files: Files) -> None:
         self.both(files, files.ca_key, "holds a key, and no certificate", "name the certificate's file")
