@@ -8,12 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class HostFile:
-    """A text file owned by root. `mode` is in octal, as chmod takes it."""
+    """A text file owned by root. `mode` is in octal, as chmod takes it.
+
+    A byte of a file of the system's own that is not UTF-8 stands in `content` as a surrogate (PEP 383).
+    """
 
     path: str
     content: str
     mode: str = "644"
 
     @property
+    def data(self) -> bytes:
+        return self.content.encode(errors="surrogateescape")
+
+    @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content.encode()).hexdigest()
+        return hashlib.sha256(self.data).hexdigest()

@@ -16,6 +16,7 @@ from pyinfra.api import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
+from kubestage.local_file import save
 from kubestage.plan import HostPlan
 
 TIMES = "phase-times"  # the file beside the kubeconfig
@@ -70,8 +71,7 @@ def report_times(kept: Path) -> Generator[StringCommand, None, None]:
         lines = [f"{title:<24}{seconds:7.1f} s" for title, seconds in times().items()]
         for line in lines:
             logger.info(f"    {line}")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text("".join(f"{line}\n" for line in lines))
+        save(kept, "".join(f"{line}\n" for line in lines))
     host.noop("times printed")
     return
     yield

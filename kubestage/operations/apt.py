@@ -12,7 +12,7 @@ from pyinfra.api.operation import operation
 from kubestage.facts.files import FileStates
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
-from kubestage.operations.files import write
+from kubestage.operations.files import download, write
 
 SOURCES = "/etc/apt/sources.list.d/kubestage.list"
 
@@ -57,11 +57,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     known = SOURCES in states and states[SOURCES].sha256 == listed.sha256
     for entry in entries:
         if not known or entry.key not in states:
-            # apt's own downloader: curl may be missing on a bare host.
-            yield StringCommand(
-                f"mkdir -p $(dirname {entry.key}) &&",
-                f"/usr/lib/apt/apt-helper -q download-file {entry.key_address} {entry.key} && chmod 644 {entry.key}",
-            )
+            yield StringCommand(download(entry.key_address, entry.key))
     yield from write._inner([listed])
 
 

@@ -19,12 +19,14 @@ from kubestage import certificates, runtime
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
 from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust
 from kubestage.host_file import HostFile
+from kubestage.local_file import save
 from kubestage.operations.files import differing, put, write
 from kubestage.shell import run_on
 
 
 def _files(pair: Pair, certificate: str, key: str) -> list[HostFile]:
-    return [HostFile(certificate, pair.certificate), *([HostFile(key, pair.key, mode="600")] if pair.key else [])]
+    # The key first: a certificate that is there has its key, whenever the power goes.
+    return [*([HostFile(key, pair.key, mode="600")] if pair.key else []), HostFile(certificate, pair.certificate)]
 
 
 def _modes(installed: Mapping[str, Installed]) -> list[StringCommand]:
@@ -111,11 +113,11 @@ def mutual(folder: str, uses: Mapping[str, x509.ObjectIdentifier]) -> Generator[
             host.noop("certificates are as they should be")
         return
     authority = certificates.new_ca(" and ".join(uses), now)
-    new = [HostFile(f"{folder}/ca.crt", authority.certificate)]
+    new = []
     for name, use in uses.items():
         pair = certificates.issued(authority, [name], now, use=use, life=certificates.CA_LIFE)
         new += _files(pair, f"{folder}/{name}.crt", f"{folder}/{name}.key")
-    yield put(new)
+    yield put([*new, HostFile(f"{folder}/ca.crt", authority.certificate)])
 
 
 class _Authority:
@@ -188,11 +190,4 @@ def fetched(control_plane: Host, path: Path, wanted: bool) -> Generator[Function
     if ca and path.exists() and path.read_text() == ca:
         host.noop(f"{path} is up to date")
         return
-    yield FunctionCommand(_save, (path, ca), {})
-
-
-def _save(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(content)
-    temporary.replace(path)
+    yield FunctionCommand(save, (path, ca), {})

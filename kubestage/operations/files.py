@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 import tarfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
 
@@ -16,24 +17,66 @@ from kubestage.facts.files import FileState, FileStates
 from kubestage.host_file import HostFile
 
 
+def aside(path: str) -> str:
+    """Where a file is written before it is renamed to `path`: no program takes it for one of the folder's own.
+
+    So with its dot, and without the ending: kubelet, apt and systemd, for instance, go by those.
+    """
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.kubestage"
+
+
 def archive(files: Sequence[HostFile]) -> str:
-    """`files` as a tar in base64, for a command's standard input: so they are on no command line and in no log."""
+    """`files`, aside, as a tar in base64 for a command's standard input: they are on no command line and in no log."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for file in files:
-            content = file.content.encode()
-            member = tarfile.TarInfo(file.path.lstrip("/"))
-            member.size = len(content)
+            member = tarfile.TarInfo(aside(file.path).lstrip("/"))
+            member.size = len(file.data)
             member.mode = int(file.mode, 8)
-            tar.addfile(member, io.BytesIO(content))
+            tar.addfile(member, io.BytesIO(file.data))
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+# Nobody sees the half of a file, nor an empty one after a power cut: all are on the disk before the first is renamed.
+# A container has /etc/hosts as a mount, which no rename can replace: it alone is written in place.
+_RENAME = """\
+    new="${file%/*}/.${file##*/}.kubestage"
+    if mountpoint --quiet "$file"; then
+        cat "$new" > "$file" && chmod --reference="$new" "$file" && sync "$file" && rm "$new"
+    else
+        mv --force --no-target-directory "$new" "$file"
+    fi || exit"""
+
+
 def put(files: Sequence[HostFile]) -> StringCommand:
-    """The command that writes `files`, whatever is there."""
-    # --touch: the modification time says when it was written here, which is what a service's restart goes by.
-    unpack = "base64 -d | tar --extract --touch --no-same-owner --preserve-permissions --directory / --verbose"
-    return StringCommand(unpack, _stdin=archive(files))
+    """The command that writes `files`, whatever is there; they are renamed into their places in this order."""
+    new, paths = _words(aside(file.path) for file in files), _words(file.path for file in files)
+    folders = _words(dict.fromkeys(file.path.rpartition("/")[0] or "/" for file in files))
+    return StringCommand(
+        # --touch: the modification time says when it was written here, which is what a service's restart goes by.
+        "base64 -d | tar --extract --touch --no-same-owner --preserve-permissions --directory / &&",
+        f"sync {new} && for file in {paths}; do\n{_RENAME}\ndone && sync {folders}",
+        _stdin=archive(files),
+    )
+
+
+def download(address: str, path: str, *checks: str) -> str:
+    """The command that puts the file at `address` at `path`, for all to read, if it passes apt-helper's `checks`.
+
+    By apt's own downloader: curl may be missing on a bare host. It would go on with what a killed run has left.
+    """
+    new = shlex.quote(aside(path))
+    words = _words([address, aside(path), *checks])
+    return (
+        f"mkdir -p {shlex.quote(path.rpartition('/')[0])} && rm -f {new} && "
+        f"/usr/lib/apt/apt-helper -q download-file {words} && chmod 644 {new} && "
+        f"sync {new} && mv --force --no-target-directory {new} {shlex.quote(path)}"
+    )
+
+
+def _words(texts: Iterable[str]) -> str:
+    return " ".join(map(shlex.quote, texts))
 
 
 def differing(files: Iterable[HostFile], states: Mapping[str, FileState]) -> list[HostFile]:
@@ -67,12 +110,7 @@ def downloaded(address: str, path: str, sha256: str) -> Generator[StringCommand,
     if state is not None and state.sha256 == sha256:
         host.noop(f"{path} is there")
         return
-    new = f"{path}.new"
-    # apt's own downloader: curl may be missing on a bare host. It would go on with what a killed run has left.
-    yield StringCommand(
-        f"mkdir -p $(dirname {path}) && rm -f {new} &&",
-        f"/usr/lib/apt/apt-helper -q download-file {address} {new} SHA256:{sha256} && mv {new} {path}",
-    )
+    yield StringCommand(download(address, path, f"SHA256:{sha256}"))
 
 
 @operation()

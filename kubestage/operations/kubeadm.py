@@ -15,6 +15,7 @@ from pyinfra.api import Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.host_file import HostFile
 from kubestage.kubeadm import join_configuration
 from kubestage.kubernetes import (
     APISERVER_CERTIFICATE,
@@ -31,6 +32,7 @@ from kubestage.kubernetes import (
     KUBELET_CONF,
     OURS,
 )
+from kubestage.operations.files import put
 from kubestage.shell import run_on
 
 TOKEN_TTL = "15m"
@@ -164,7 +166,7 @@ def join(control_plane: Host, node_ip: str, ignore_preflight: Sequence[str]) -> 
     if state.debris:
         yield StringCommand("kubeadm reset --force")
     config = join_configuration(_token.words(control_plane), host.name, node_ip, ignore_preflight)
-    yield StringCommand(f"umask 077 && mkdir -p {OURS} && cat > {JOIN_CONFIG}", _stdin=config)
+    yield put([HostFile(JOIN_CONFIG, config, mode="600")])
     script = f"kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
     yield _in_unit(JOIN_UNIT, script, KUBELET_CONF)
 

@@ -12,6 +12,7 @@ from pyinfra.api.operation import operation
 
 from kubestage.facts.files import FileStates
 from kubestage.kubernetes import ADMIN_CONF
+from kubestage.local_file import save
 from kubestage.shell import run_on
 
 
@@ -34,9 +35,4 @@ def _fetch(path: Path, server: str, cluster_name: str, head: str) -> None:
         raise OperationError(f"{host.name}: could not read {ADMIN_CONF}")
     document = yaml.safe_load(content)
     document["clusters"][0]["cluster"]["server"] = server
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(head + yaml.safe_dump(document, sort_keys=False))
-    temporary.replace(path)
+    save(path, head + yaml.safe_dump(document, sort_keys=False), mode=0o600)

@@ -27,6 +27,9 @@ from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput
 
+from kubestage.host_file import HostFile
+from kubestage.operations.files import aside, put
+
 Facts = Mapping[str, Sequence[str]]  # a fact's command -> the lines that the host prints
 Replies = Mapping[str, Any]  # a word of another command -> its lines, or {"success": False}
 
@@ -152,7 +155,23 @@ def told_by(operation: Callable[..., Any], facts: Facts, /, **arguments: Any) ->
 
 
 def unpacked(told: Told) -> dict[str, tuple[str, str]]:
-    """path -> (content, mode in octal) of the files that files.write sends."""
+    """path -> (content, mode in octal) of the files that files.write sends, in the order in which they are renamed."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(told.stdin, validate=True))) as tar:
         files = {f"/{member.name}": (tar.extractfile(member), f"{member.mode:o}") for member in tar.getmembers()}
-        return {path: (file.read().decode() if file else "", mode) for path, (file, mode) in files.items()}
+        return {
+            _in_place(path): (file.read().decode(errors="surrogateescape") if file else "", mode)
+            for path, (file, mode) in files.items()
+        }
+
+
+def _in_place(new: str) -> str:
+    """The path of a file that is written at `new` first."""
+    folder, _, name = new.rpartition("/")
+    path = f"{folder}/{name.removeprefix('.').removesuffix('.kubestage')}"
+    assert aside(path) == new
+    return path
+
+
+def writes(*paths: str) -> str:
+    """The command by which files.write puts files at `paths`."""
+    return put([HostFile(path, "") for path in paths]).get_raw_value()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def run_with(
-    folder: Path, command: str, programs: dict[str, str], moved: tuple[str, ...] = ()
+    folder: Path, command: str, programs: dict[str, str], moved: tuple[str, ...] = (), given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` by sh. `programs`: name -> what it does, in sh; each call of one goes to the file "calls" first.
 
-    The paths in the command that begin with one of `moved` are moved into `folder`.
+    The paths in the command that begin with one of `moved` are moved into `folder`. `given` is its standard input.
     """
     stubs = folder / "stubs"
     stubs.mkdir(exist_ok=True)
@@ -25,7 +25,8 @@ def run_with(
         command = command.replace(prefix, f"{folder}{prefix}")
     (folder / "calls").write_text("")
     environment = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"}
-    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    argv = ["sh", "-c", command]
+    return subprocess.run(argv, env=environment, input=given, capture_output=True, text=True, check=False)
 
 
 def calls(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from fake_hosts import Facts, Hosts, Told, fact, told_by, unpacked
+from fake_hosts import Facts, Hosts, Told, fact, told_by, unpacked, writes
 from pyinfra.api import OperationError
 from pyinfra.facts.files import FileContents
 from sample_certificates import DAY, NOW, certificate, key_pem, new_key
@@ -26,7 +26,6 @@ from kubestage.runtime import registry_trust
 
 NAMES = ["lab.test", "*.lab.test"]
 PAIRS = {CA_CERTIFICATE: CA_KEY, WILDCARD_CERTIFICATE: WILDCARD_KEY}
-UNPACK = "base64 -d | tar --extract --touch --no-same-owner --preserve-permissions --directory / --verbose"
 
 
 def new_ca(now: datetime = NOW) -> Pair:
@@ -230,9 +229,14 @@ def kept(facts: Facts, ca_key: str = "", **given: Pair) -> list[Told]:
 
 
 class TestKept:
+    """A key is always renamed into its place before its certificate: that one says that both are there."""
+
     def written(self, told: Told) -> dict[str, tuple[str, str]]:
-        assert told.command == UNPACK
-        return unpacked(told)
+        files = unpacked(told)
+        assert told.command == writes(*files)
+        keys = [path for path in files if path.endswith(".key")]
+        assert list(files) == [path for key in keys for path in (key, key.replace(".key", ".crt"))]
+        return files
 
     def test_first_run(self) -> None:
         (told,) = kept(installed())
@@ -267,7 +271,7 @@ class TestKept:
         read, write = kept(installed((CA_CERTIFICATE, ca), *there), ca_key=ca.key)
         assert read == Told(f"cat {CA_KEY}")
         files = self.written(write)
-        assert list(files) == [WILDCARD_CERTIFICATE, WILDCARD_KEY]
+        assert list(files) == [WILDCARD_KEY, WILDCARD_CERTIFICATE]
         assert good(Pair(files[WILDCARD_CERTIFICATE][0], ""), ca)
 
     @pytest.mark.parametrize("why", ["its key is missing", "a key of another", "near its end"])
@@ -314,7 +318,7 @@ class TestGiven:
     def test_ca(self) -> None:
         """The user's CA replaces ours, and issues the wildcard certificate."""
         old, ca = new_ca(), new_ca()
-        files = [HostFile(CA_CERTIFICATE, ca.certificate), HostFile(CA_KEY, ca.key, mode="600")]
+        files = [HostFile(CA_KEY, ca.key, mode="600"), HostFile(CA_CERTIFICATE, ca.certificate)]
         ours = [(CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, certificates.issued(old, NAMES, NOW))]
         given, issued = kept({**on_disk(asked=files), **installed(*ours)}, ca=ca)
         assert unpacked(given) == {CA_CERTIFICATE: (ca.certificate, "644"), CA_KEY: (ca.key, "600")}
@@ -328,8 +332,8 @@ class TestGiven:
         """No CA is made, and none is looked for."""
         pair = certificates.issued(new_ca(), NAMES, NOW)
         files = [
-            HostFile(WILDCARD_CERTIFICATE, pair.certificate),
             HostFile(WILDCARD_KEY, pair.key, mode="600"),
+            HostFile(WILDCARD_CERTIFICATE, pair.certificate),
         ]
         (told,) = kept(on_disk(asked=files), wildcard=pair)
         assert unpacked(told) == {file.path: (file.content, file.mode) for file in files}
@@ -340,8 +344,8 @@ class TestGiven:
         pair = certificates.issued(ca, NAMES, NOW)
         files = [
             HostFile(CA_CERTIFICATE, ca.certificate),
-            HostFile(WILDCARD_CERTIFICATE, pair.certificate),
             HostFile(WILDCARD_KEY, pair.key, mode="600"),
+            HostFile(WILDCARD_CERTIFICATE, pair.certificate),
         ]
         (told,) = kept(on_disk(asked=files), ca=Pair(ca.certificate, ""), wildcard=pair)
         assert list(unpacked(told)) == [file.path for file in files]

@@ -13,7 +13,7 @@ from stub_programs import calls, run_with
 from kubestage.facts.files import FileStates
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
-from kubestage.operations import apt
+from kubestage.operations import apt, files
 from kubestage.operations.apt import Source
 
 KUBERNETES = Source("https://k.example/deb", "/", "https://k.example/deb/Release.key", "/etc/apt/keyrings/k.asc")
@@ -27,10 +27,7 @@ KEYS = [KUBERNETES.key, DOCKER.key]
 
 
 def download(source: Source) -> Told:
-    return Told(
-        f"mkdir -p $(dirname {source.key}) && /usr/lib/apt/apt-helper -q download-file {source.key_address} "
-        f"{source.key} && chmod 644 {source.key}"
-    )
+    return Told(files.download(source.key_address, source.key))
 
 
 class TestSources:

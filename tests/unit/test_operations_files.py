@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fake_hosts import Facts, Told, fact, run, told_by, unpacked
+from fake_hosts import Facts, Told, fact, run, told_by, unpacked, writes
 from pyinfra.facts.files import Directory
-from stub_programs import run_with
+from stub_programs import calls, run_with
 
 from kubestage.facts.files import FileStates
 from kubestage.host_file import HostFile
@@ -18,7 +18,6 @@ from kubestage.operations import files
 
 OPEN = HostFile("/etc/demo/open.conf", "größe = 1\n")
 SECRET = HostFile("/etc/demo/secret", "key\n", mode="600")
-UNPACK = "base64 -d | tar --extract --touch --no-same-owner --preserve-permissions --directory / --verbose"
 
 
 def disk(*lines: str, absent: Sequence[str] = ()) -> Facts:
@@ -41,7 +40,7 @@ def test_as_they_should_be() -> None:
 
 def test_all_missing() -> None:
     (told,) = write(disk())
-    assert told.command == UNPACK
+    assert told.command == writes(OPEN.path, SECRET.path)
     assert unpacked(told) == {OPEN.path: (OPEN.content, "644"), SECRET.path: (SECRET.content, "600")}
 
 
@@ -59,7 +58,7 @@ def test_all_missing() -> None:
 )
 def test_one_differs(differing: list[str]) -> None:
     (told,) = write(disk(line(OPEN), *differing))
-    assert told.command == UNPACK
+    assert told.command == writes(SECRET.path)
     assert unpacked(told) == {SECRET.path: (SECRET.content, "600")}
 
 
@@ -78,39 +77,78 @@ def test_files_of_nothing() -> None:
     assert run(files.write, {fact(FileStates, paths=[]): []}, files=[]) == []
 
 
-def test_unpacked_by_the_real_tar(tmp_path: Path) -> None:
-    """Mode, folders, an old file with another mode, a link in the file's place; written now, as restarts go by that."""
-    demo = tmp_path / "etc" / "demo"
-    demo.mkdir(parents=True)
-    (demo / "secret").write_text("old")
-    (demo / "secret").chmod(0o644)
-    (tmp_path / "elsewhere").write_text("untouched")
-    (demo / "open.conf").symlink_to(tmp_path / "elsewhere")
-    deep = HostFile("/new/folder/file", "deep\n")
-    before = time.time()
-    subprocess.run(
-        ["sh", "-c", UNPACK.replace("--directory /", f"--directory {tmp_path}")],
-        input=files.archive([OPEN, SECRET, deep]),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    assert not (demo / "open.conf").is_symlink()
-    assert (demo / "open.conf").read_text() == OPEN.content
-    assert (tmp_path / "elsewhere").read_text() == "untouched"
-    assert (tmp_path / "new/folder/file").read_text() == "deep\n"
-    modes = [f"{(demo / name).stat().st_mode & 0o7777:o}" for name in ("open.conf", "secret")]
-    assert modes == ["644", "600"]
-    assert (demo / "secret").stat().st_mtime >= before - 1
+class TestPut:
+    """The command, run in a folder of the test."""
+
+    @pytest.fixture
+    def demo(self, tmp_path: Path) -> Path:
+        """A folder that has an old file with another mode, and a link in the other's place."""
+        demo = tmp_path / "etc" / "demo"
+        demo.mkdir(parents=True)
+        (demo / "secret").write_text("old")
+        (demo / "secret").chmod(0o644)
+        (tmp_path / "elsewhere").write_text("untouched")
+        (demo / "open.conf").symlink_to(tmp_path / "elsewhere")
+        return demo
+
+    def put(self, folder: Path, *more: HostFile, **programs: str) -> subprocess.CompletedProcess[str]:
+        command = files.put([OPEN, SECRET, *more])
+        text = command.get_raw_value().replace("--directory /", f"--directory {folder}")
+        given = command.connector_arguments["_stdin"]
+        return run_with(folder, text, programs, moved=("/etc", "/new"), given=given)
+
+    def test_written(self, tmp_path: Path, demo: Path) -> None:
+        """Mode and folders; written now, as restarts go by that; nothing is left beside them."""
+        before = time.time()
+        assert self.put(tmp_path, HostFile("/new/folder/file", "deep\n")).returncode == 0
+        assert not (demo / "open.conf").is_symlink()
+        assert (demo / "open.conf").read_text() == OPEN.content
+        assert (tmp_path / "elsewhere").read_text() == "untouched"
+        assert (tmp_path / "new/folder/file").read_text() == "deep\n"
+        modes = {path.name: f"{path.stat().st_mode & 0o7777:o}" for path in demo.iterdir()}
+        assert modes == {"open.conf": "644", "secret": "600"}
+        assert (demo / "secret").stat().st_mtime >= before - 1
+
+    def test_a_byte_that_is_not_text(self, tmp_path: Path, demo: Path) -> None:
+        content = b"d\xe9p\xf4t\n".decode(errors="surrogateescape")
+        assert self.put(tmp_path, HostFile("/etc/demo/hosts", content)).returncode == 0
+        assert (demo / "hosts").read_bytes() == b"d\xe9p\xf4t\n"
+
+    @pytest.mark.parametrize("program", ["tar", "sync"])
+    def test_a_power_cut(self, tmp_path: Path, demo: Path, program: str) -> None:
+        """Whatever was there is whole until all that is new is on the disk."""
+        assert self.put(tmp_path, **{program: "exit 1"}).returncode == 1
+        assert (demo / "secret").read_text() == "old"
+        assert (demo / "open.conf").is_symlink()
+        (tmp_path / "stubs" / program).unlink()
+        assert self.put(tmp_path).returncode == 0  # what it left is no hindrance
+        assert sorted(path.name for path in demo.iterdir()) == ["open.conf", "secret"]
+
+    def test_on_the_disk_before_it_is_renamed(self, tmp_path: Path, demo: Path) -> None:
+        assert self.put(tmp_path, sync="true", mv='/bin/mv "$@"').returncode == 0
+        new = f"{demo}/.open.conf.kubestage {demo}/.secret.kubestage"
+        done = [call.split(" ", 1) for call in calls(tmp_path)]
+        assert [program for program, _ in done] == ["sync", "mv", "mv", "sync"]
+        assert (done[0][1], done[3][1]) == (new, str(demo))
+
+    def test_a_failure_leaves_the_rest(self, tmp_path: Path, demo: Path) -> None:
+        """A certificate is not renamed where its key, which comes before it, could not be."""
+        assert self.put(tmp_path, mv="exit 1").returncode == 1
+        assert len([call for call in calls(tmp_path) if call.startswith("mv")]) == 1
+
+    def test_a_mount(self, tmp_path: Path, demo: Path) -> None:
+        """As a container's /etc/hosts: no rename can replace it."""
+        old = (demo / "secret").stat().st_ino
+        assert self.put(tmp_path, mountpoint="case $2 in */secret) ;; *) exit 32 ;; esac").returncode == 0
+        assert (demo / "secret").read_text() == SECRET.content
+        assert (demo / "secret").stat().st_ino == old
+        assert f"{(demo / 'secret').stat().st_mode & 0o7777:o}" == "600"
+        assert sorted(path.name for path in demo.iterdir()) == ["open.conf", "secret"]
 
 
 class TestDownloaded:
     ADDRESS, PATH, SHA256 = "https://example.com/crds.yaml", "/etc/demo/crds.yaml", HostFile("", "kind: A\n").sha256
-    COMMAND = (
-        "mkdir -p $(dirname /etc/demo/crds.yaml) && rm -f /etc/demo/crds.yaml.new && "
-        f"/usr/lib/apt/apt-helper -q download-file {ADDRESS} /etc/demo/crds.yaml.new SHA256:{SHA256} && "
-        "mv /etc/demo/crds.yaml.new /etc/demo/crds.yaml"
-    )
+    COMMAND = files.download(ADDRESS, PATH, f"SHA256:{SHA256}")
 
     def go(self, *lines: str) -> list[str]:
         facts = {fact(FileStates, paths=[self.PATH]): lines}
@@ -130,7 +168,7 @@ class TestDownloaded:
         folder = tmp_path / "etc" / "demo"
         folder.mkdir(parents=True)
         (folder / "crds.yaml").write_text("old")
-        (folder / "crds.yaml.new").write_text("half")
+        (folder / ".crds.yaml.kubestage").write_text("half")
         helper = tmp_path / "usr" / "lib" / "apt" / "apt-helper"
         helper.parent.mkdir(parents=True)
         for body, code, after in (("exit 1", 1, "old"), ('test ! -e "$4" && echo new > "$4"', 0, "new\n")):
@@ -138,6 +176,7 @@ class TestDownloaded:
             helper.chmod(0o755)
             assert run_with(tmp_path, self.COMMAND, {}, moved=("/etc", "/usr")).returncode == code
             assert (folder / "crds.yaml").read_text() == after
+        assert [path.name for path in folder.iterdir()] == ["crds.yaml"]
 
 
 def test_folder_absent() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_hosts import Facts, Hosts, Told, fact, run
+from fake_hosts import Facts, Hosts, Told, fact, run, unpacked, writes
 from pyinfra.api import OperationError
 from sample_reports import served
 from stub_programs import api_server, calls, run_with
@@ -44,7 +44,15 @@ JOIN_FRESH = JOIN.replace(
     "kubeadm join --config /etc/kubernetes/kubestage/join.yaml; result=$?; "
     "rm -f /etc/kubernetes/kubestage/join.yaml; exit $result",
 )
-JOIN_CONFIG = "umask 077 && mkdir -p /etc/kubernetes/kubestage && cat > /etc/kubernetes/kubestage/join.yaml"
+JOIN_CONFIG = writes("/etc/kubernetes/kubestage/join.yaml")
+
+
+def joining(told: Told) -> str:
+    """The JoinConfiguration that a worker was sent."""
+    ((content, mode),) = unpacked(told).values()
+    assert mode == "600"
+    return content
+
 
 TOKEN, CA_HASH = "abcdef.0123456789abcdef", "sha256:1f2e"
 MINTED = [f"kubeadm join 10.0.0.11:6443 --token {TOKEN} --discovery-token-ca-cert-hash {CA_HASH} "]
@@ -178,7 +186,7 @@ class TestJoin:
         hosts = self.hosts(nodes("cp1"))
         self.go(hosts)
         configuration, _ = hosts.told("w1")
-        assert yaml.safe_load(configuration.stdin) == {
+        assert yaml.safe_load(joining(configuration)) == {
             "apiVersion": "kubeadm.k8s.io/v1beta4",
             "kind": "JoinConfiguration",
             "discovery": {
@@ -260,7 +268,9 @@ class TestJoin:
         )
         self.go(hosts, "w1", "w2", "w3")
         assert hosts.commands("cp1") == [kubeadm.MINT]
-        names = [yaml.safe_load(hosts.told(name)[0].stdin)["nodeRegistration"]["name"] for name in ("w1", "w2", "w3")]
+        names = [
+            yaml.safe_load(joining(hosts.told(name)[0]))["nodeRegistration"]["name"] for name in ("w1", "w2", "w3")
+        ]
         assert names == ["w1", "w2", "w3"]
 
     def test_a_token_is_of_use_once_it_is_signed(self, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_fetched_anew_when_it_differs(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
     """Nor is it ever readable for others."""
     path = tmp_path / "kubeconfig"
-    (tmp_path / "kubeconfig.new").write_text("half")
+    (tmp_path / ".kubeconfig.new").write_text("half")
     fetch(path, there())
     assert path.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["kubeconfig"]
