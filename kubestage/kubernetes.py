@@ -17,6 +17,16 @@ KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
 MANIFESTS = f"{OURS}/manifests"
 
+# For people: how a host gives up the cluster that it is of, or was to be.
+RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}"
+# For a host that is to have a new cluster. `kubeadm reset` leaves the old one's pod network: cni0 keeps its address, with
+# which no pod of the new one could start. There is no quote in it.
+FORGET_POD_NETWORK = (
+    "{ ! test -e /sys/class/net/cni0 || ip link delete cni0; } && "
+    "{ ! test -e /sys/class/net/flannel.1 || ip link delete flannel.1; } && "
+    "rm -rf /run/flannel /etc/cni/net.d/10-flannel.conflist"
+)
+
 FIELD_MANAGER = "kubestage"  # as which manifests are applied server-side
 KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"
 APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER}"

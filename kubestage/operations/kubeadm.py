@@ -23,6 +23,7 @@ from kubestage.kubernetes import (
     APISERVER_MANIFEST,
     APISERVER_PID,
     APPLY,
+    FORGET_POD_NETWORK,
     INIT_UNIT,
     INITIALIZED,
     JOIN_CONFIG,
@@ -30,7 +31,7 @@ from kubestage.kubernetes import (
     KUBEADM_CONFIG,
     KUBECTL,
     KUBELET_CONF,
-    OURS,
+    RESET,
 )
 from kubestage.operations.files import put
 from kubestage.shell import run_on
@@ -64,12 +65,12 @@ def init() -> Generator[StringCommand, None, None]:
         raise OperationError(
             f"{host.name}: an earlier `kubeadm init` did not come to its end (there is no {INITIALIZED}); its log is "
             f"/var/log/{INIT_UNIT}.log. Nothing of this cluster can be in use yet. Give on {host.name}:\n"
-            f"    kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}\n"
+            f"    {RESET}\n"
             "and run the deploy again."
         )
     # A `kubeadm reset` by hand leaves the marker of the cluster before.
     script = f"rm -f {INITIALIZED} && kubeadm init --config {KUBEADM_CONFIG} --skip-token-print && touch {INITIALIZED}"
-    yield _in_unit(INIT_UNIT, script, INITIALIZED)
+    yield _in_unit(INIT_UNIT, f"{FORGET_POD_NETWORK} && {script}", INITIALIZED)
 
 
 @operation()
@@ -167,7 +168,9 @@ def join(control_plane: Host, node_ip: str, ignore_preflight: Sequence[str]) -> 
         yield StringCommand("kubeadm reset --force")
     config = join_configuration(_token.words(control_plane), host.name, node_ip, ignore_preflight)
     yield put([HostFile(JOIN_CONFIG, config, mode="600")])
-    script = f"kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
+    script = (
+        f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
+    )
     yield _in_unit(JOIN_UNIT, script, KUBELET_CONF)
 
 

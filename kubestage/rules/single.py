@@ -8,14 +8,13 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Interface
 
 from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport, wanted
-from kubestage.kubernetes import INIT_UNIT, INITIALIZED, OURS
+from kubestage.kubernetes import INIT_UNIT, INITIALIZED, RESET
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem, Settings
 from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES, parse_cidr
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
 ARCHITECTURES = ("amd64", "arm64")
-_RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}"
 
 
 def root(hosts: ClusterHosts) -> Iterator[Problem]:
@@ -138,7 +137,7 @@ def membership(hosts: ClusterHosts) -> Iterator[Problem]:
             yield Problem(
                 name,
                 f"the host is a node of another cluster: {why}",
-                f"check that this is the right machine; to give up its old cluster: {_RESET}",
+                f"check that this is the right machine; to give up its old cluster: {RESET}",
                 "API server in kubelet.conf",
                 report.kubelet_server,
             )
@@ -152,9 +151,9 @@ def _control_plane(name: str, report: HostReport) -> Iterator[Problem]:
             f"an earlier `kubeadm init` did not come to its end; its log is /var/log/{INIT_UNIT}.log"
             if not report.initialized
             else "the control plane was initialised, but its admin.conf is gone",
-            f"nothing of an unfinished cluster can be in use; on {name}: {_RESET} ; then run the deploy again"
+            f"nothing of an unfinished cluster can be in use; on {name}: {RESET} ; then run the deploy again"
             if not report.initialized
-            else f"on {name}: kubeadm init phase kubeconfig admin ; or, to begin anew: {_RESET}",
+            else f"on {name}: kubeadm init phase kubeconfig admin ; or, to begin anew: {RESET}",
             "success marker",
             f"{INITIALIZED} {'present' if report.initialized else 'absent'}",
         )
@@ -162,7 +161,7 @@ def _control_plane(name: str, report: HostReport) -> Iterator[Problem]:
         yield Problem(
             name,
             "the host belongs to a cluster that was not made by kubestage",
-            f"check that this is the right machine; to give up that cluster: {_RESET}",
+            f"check that this is the right machine; to give up that cluster: {RESET}",
             "API server in kubelet.conf",
             report.kubelet_server,
         )
@@ -179,7 +178,7 @@ def ports(hosts: ClusterHosts) -> Iterator[Problem]:
         for port in sorted(needed):
             if port in report.tcp_ports:
                 yield _in_use(name, "TCP", port, "Kubernetes needs it", f"ss -ltnp 'sport = :{port}'")
-        # `kubeadm reset` leaves flannel's device, which flannel takes over.
+        # `kubeadm reset` leaves flannel's device, which a run deletes.
         if FLANNEL_VXLAN_PORT in report.udp_ports and "flannel.1" not in report.devices:
             found = f"ss -lunp 'sport = :{FLANNEL_VXLAN_PORT}'"
             yield _in_use(name, "UDP", FLANNEL_VXLAN_PORT, "the pod network needs it", found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from statistics import median
 
+from kubestage.kubernetes import RESET
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem
 
@@ -61,7 +62,7 @@ def node_names(hosts: ClusterHosts) -> Iterator[Problem]:
                 yield Problem(
                     name,
                     "the host is a node of this cluster under another name",
-                    f"call it {report.node_name!r} in the inventory, or drain it and `kubeadm reset --force` it first",
+                    f"call it {report.node_name!r} in the inventory, or drain it, and give there: {RESET}",
                     "node name",
                     report.node_name,
                 )

@@ -16,7 +16,7 @@ from sample_reports import served
 from stub_programs import api_server, calls, run_with
 
 from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
-from kubestage.kubernetes import APISERVER_PID
+from kubestage.kubernetes import APISERVER_PID, FORGET_POD_NETWORK
 from kubestage.operations import kubeadm
 
 INIT = (
@@ -24,7 +24,7 @@ INIT = (
     "while systemctl --quiet is-active kubestage-init; do sleep 0.2; done; else "
     "systemd-run --quiet --wait --collect --unit kubestage-init --service-type exec --setenv PATH=$PATH "
     "-p StandardOutput=truncate:/var/log/kubestage-init.log -p StandardError=append:/var/log/kubestage-init.log "
-    "sh -c 'rm -f /etc/kubernetes/kubestage/initialized && "
+    f"sh -c '{FORGET_POD_NETWORK} && rm -f /etc/kubernetes/kubestage/initialized && "
     "kubeadm init --config /etc/kubernetes/kubestage/kubeadm.yaml --skip-token-print && "
     "touch /etc/kubernetes/kubestage/initialized'; fi; "
     "test -f /etc/kubernetes/kubestage/initialized || { tail -n 25 /var/log/kubestage-init.log >&2; "
@@ -41,7 +41,7 @@ JOIN = (
 )
 JOIN_FRESH = JOIN.replace(
     "@SCRIPT@",
-    "kubeadm join --config /etc/kubernetes/kubestage/join.yaml; result=$?; "
+    f"{FORGET_POD_NETWORK} && kubeadm join --config /etc/kubernetes/kubestage/join.yaml; result=$?; "
     "rm -f /etc/kubernetes/kubestage/join.yaml; exit $result",
 )
 JOIN_CONFIG = writes("/etc/kubernetes/kubestage/join.yaml")
@@ -97,14 +97,17 @@ class TestInit:
 class TestUnit:
     """The script that starts a unit or waits for it, run with programs that stand in for systemd's."""
 
-    MOVED = ("/var/log/", "/etc/kubernetes/kubestage/")
+    MOVED = ("/var/log/", "/etc/kubernetes/kubestage/", "/etc/cni/", "/sys/class/net/", "/run/flannel")
     START = 'for script; do :; done; sh -c "$script" > @FOLDER@/var/log/kubestage-init.log 2>&1'
 
-    def go(self, folder: Path, kubeadm_does: str, active: str = "exit 3") -> subprocess.CompletedProcess[str]:
+    def go(
+        self, folder: Path, kubeadm_does: str, active: str = "exit 3", ip: str = "exit 1"
+    ) -> subprocess.CompletedProcess[str]:
         programs = {
             "systemctl": active,
             "systemd-run": self.START.replace("@FOLDER@", str(folder)),
             "kubeadm": kubeadm_does,
+            "ip": ip,
             "sleep": "",
         }
         return run_with(folder, INIT, programs, self.MOVED)
@@ -119,6 +122,16 @@ class TestUnit:
         assert result.returncode == 1
         assert result.stderr.splitlines()[0] == "port 6443 is in use"
         assert "kubestage-init failed" in result.stderr
+
+    def test_the_pod_network_of_a_cluster_that_was_reset_goes(self, tmp_path: Path) -> None:
+        """`kubeadm reset` leaves cni0 with its address, with which no pod of the new cluster could start."""
+        for left in ("sys/class/net/cni0", "sys/class/net/eth0", "run/flannel/subnet.env", "etc/cni/net.d/87-podman"):
+            (tmp_path / left).mkdir(parents=True)
+        assert self.go(tmp_path, "echo fine", ip="true").returncode == 0
+        does = [call for call in calls(tmp_path) if call.startswith(("ip", "kubeadm"))]
+        assert [call.partition(" --config")[0] for call in does] == ["ip link delete cni0", "kubeadm init"]
+        assert not (tmp_path / "run/flannel").exists()
+        assert (tmp_path / "etc/cni/net.d/87-podman").exists()
 
     def test_the_marker_of_a_cluster_that_was_reset_is_no_success(self, tmp_path: Path) -> None:
         self.go(tmp_path, "echo fine")
