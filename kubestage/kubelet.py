@@ -13,19 +13,28 @@ UNIT = "/etc/systemd/system/kubelet.service.d/20-kubestage.conf"
 
 # kubeadm's own 10-kubeadm.conf has the same variable with --config alone (Kubernetes 1.36); the kubelet merges what is
 # in the folder into that (https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/#kubelet-conf-d).
-_UNIT = f"""\
+# The name: a cloud's agent or DHCP may rename the host at boot, and kubeadm passes none that is the host's own already.
+_UNIT = """\
 [Unit]
 After=containerd.service
 
 [Service]
-Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={_FOLDER}"
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={folder} --hostname-override={name}"
 """
 
 
-def files(settings: Settings) -> list[HostFile]:
-    """The kubelet's settings, and what makes its unit read them."""
-    document = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+def files(settings: Settings, name: str, resolv_conf: str) -> list[HostFile]:
+    """The settings of the kubelet of the node `name`, and what makes its unit read them.
+
+    `resolv_conf`: the host's file of nameservers, which pods go by. kubeadm writes the control plane's into the
+    configuration of all nodes; a node of another system may have no such file, and could start no pod.
+    """
+    document = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "resolvConf": resolv_conf,
+    }
     return [
         HostFile(CONFIG, yaml.safe_dump({**document, **settings.kubelet_config}, sort_keys=False), mode="600"),
-        HostFile(UNIT, _UNIT),
+        HostFile(UNIT, _UNIT.format(folder=_FOLDER, name=name)),
     ]

@@ -19,8 +19,8 @@ MANIFESTS = f"{OURS}/manifests"
 
 # For people: how a host gives up the cluster that it is of, or was to be.
 RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}"
-# For a host that is to have a new cluster. `kubeadm reset` leaves the old one's pod network: cni0 keeps its address, with
-# which no pod of the new one could start. There is no quote in it.
+# For a host that is to have a new cluster. `kubeadm reset` leaves the old one's pod network: cni0 keeps its address,
+# with which no pod of the new one could start. There is no quote in it.
 FORGET_POD_NETWORK = (
     "{ ! test -e /sys/class/net/cni0 || ip link delete cni0; } && "
     "{ ! test -e /sys/class/net/flannel.1 || ip link delete flannel.1; } && "

@@ -26,6 +26,9 @@ def prepare(plan: HostPlan) -> None:
         # Where there is cloud-init, it would write both files anew at each boot.
         HostFile("/etc/cloud/cloud.cfg.d/99-kubestage.cfg", "manage_etc_hosts: false\npreserve_hostname: true\n"),
     ]
+    system.first_boot_ended(
+        cloud_init=plan.report.cloud_init, timeout_s=plan.settings.timeout_s(300), name="cloud-init has ended"
+    )
     system.hostname(wanted=plan.name, name="Host name")
     # Every node has an Envoy, so its own programs ask it and no other.
     sites = {f"{name}.{plan.settings.domain}": plan.address for name in SITES if name in plan.settings.stacks}

@@ -11,7 +11,8 @@ from kubestage.plan import HostPlan
 @phase("Kubernetes packages")
 def install(plan: HostPlan) -> None:
     """The pinned version, held: an unattended upgrade must not move a node. The kubelet finds its settings."""
-    files.write(files=kubelet.files(plan.settings), name="The kubelet's settings")
+    settings = kubelet.files(plan.settings, plan.name, plan.report.resolv_conf)
+    files.write(files=settings, name="The kubelet's settings")
     apt.pinned(
         packages=apt_sources.kubernetes_packages(plan),
         origins=apt_sources.origins(plan),

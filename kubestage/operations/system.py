@@ -18,6 +18,21 @@ _BEGIN, _END = "# BEGIN kubestage: the cluster's hosts", "# END kubestage"
 
 
 @operation()
+def first_boot_ended(cloud_init: bool, timeout_s: int) -> Generator[StringCommand, None, None]:
+    """Wait for `cloud_init`, where it is at work: it names the host and writes its files as long as that."""
+    if not cloud_init:
+        host.noop("cloud-init is not at work")
+        return
+    # Its exit code tells of modules that failed as well, which are their owner's.
+    yield StringCommand(
+        f"timeout {timeout_s} cloud-init status --wait >/dev/null; test $? -ne 124 ||",
+        f"{{ echo 'cloud-init is still at work after {timeout_s} s, and what it writes a run would write too.",
+        "See cloud-init status --long ; then run again, once it has ended, or was stopped:",
+        "systemctl stop cloud-config.service cloud-final.service' >&2; exit 1; }",
+    )
+
+
+@operation()
 def hostname(wanted: str) -> Generator[StringCommand, None, None]:
     """Make `wanted` the host's name, now and after a boot."""
     if host.get_fact(HostNames) == [wanted, wanted]:

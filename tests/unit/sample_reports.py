@@ -26,6 +26,7 @@ storage_mib 65478
 tool apt-get
 tool ip
 tool systemctl
+resolv_conf /etc/resolv.conf
 route default via 10.0.0.1 dev eth0
 address 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 address 4: eth0    inet 10.0.0.@N@/24 brd 10.0.0.255 scope global eth0\\       valid_lft forever preferred_lft forever

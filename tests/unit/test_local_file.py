@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from kubestage import local_file
 from kubestage.local_file import save
 
 
@@ -30,7 +30,7 @@ def test_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> 
     path = tmp_path / "kubeconfig"
     save(path, "old\n")
     with monkeypatch.context() as patch:
-        patch.setattr(local_file.os if step == "fsync" else Path, step, cut)
+        patch.setattr(os if step == "fsync" else Path, step, cut)
         with pytest.raises(OSError, match="cut off"):
             save(path, "new\n")
     assert path.read_text() == "old\n"

@@ -94,7 +94,7 @@ class TestPut:
     def put(self, folder: Path, *more: HostFile, **programs: str) -> subprocess.CompletedProcess[str]:
         command = files.put([OPEN, SECRET, *more])
         text = command.get_raw_value().replace("--directory /", f"--directory {folder}")
-        given = command.connector_arguments["_stdin"]
+        given = files.archive([OPEN, SECRET, *more])
         return run_with(folder, text, programs, moved=("/etc", "/new"), given=given)
 
     def test_written(self, tmp_path: Path, demo: Path) -> None:

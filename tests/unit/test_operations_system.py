@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_hosts import Facts, fact, run, told_by, unpacked
 from pyinfra.facts.files import FileContents
+from stub_programs import calls, run_with
 
 from kubestage.facts.files import FileStates
 from kubestage.facts.system import HostNames, LoadedModules, Swap, Sysctls
@@ -16,6 +17,23 @@ from kubestage.operations import system
 
 BLOCK = ["# BEGIN kubestage: the cluster's hosts", "10.0.0.11 cp1", "10.0.0.12 w1", "# END kubestage"]
 ADDRESSES = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
+
+
+class TestFirstBoot:
+    def test_no_cloud_init_at_work(self) -> None:
+        assert run(system.first_boot_ended, {}, cloud_init=False, timeout_s=300) == []
+
+    @pytest.mark.parametrize(
+        ("does", "code"),
+        [("", 0), ("exit 2", 0), ("exit 1", 0), ("sleep 9", 1)],
+        ids=["ends", "warns", "fails", "hangs"],
+    )
+    def test_waited_for(self, tmp_path: Path, does: str, code: int) -> None:
+        """But not for ever; what it has failed to do is none of ours."""
+        (command,) = run(system.first_boot_ended, {}, cloud_init=True, timeout_s=1)
+        result = run_with(tmp_path, command, {"cloud-init": does})
+        assert (result.returncode, calls(tmp_path)) == (code, ["cloud-init status --wait"])
+        assert ("cloud-init is still at work after 1 s" in result.stderr) == bool(code)
 
 
 def test_hostname() -> None:

@@ -31,6 +31,7 @@ def test_bare_host() -> None:
     assert (report.architecture, report.cpus, report.memory_mib) == ("amd64", 2, 24105)
     assert (report.disk_mib, report.storage_mib) == (65478, 65478)
     assert report.tools == {"apt-get", "ip", "systemctl"}
+    assert (report.resolv_conf, report.cloud_init) == ("/etc/resolv.conf", False)
     assert report.default_address == "10.0.0.11"
     assert report.addresses == (IPv4Interface("127.0.0.1/8"), IPv4Interface("10.0.0.11/24"))
     assert report.devices == {"lo", "eth0"}
@@ -295,3 +296,22 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     assert report.packages == {}
     assert report.repositories is not None
     assert report.repositories["kubernetes"].error == "http://m/key: curl: (6) no such host"
+
+
+@pytest.mark.parametrize(
+    ("services", "resolv_conf", "cloud_init"),
+    [
+        ("exit 3", "/etc/resolv.conf", False),
+        ('test "$*" = "--quiet is-active systemd-resolved"', "/run/systemd/resolve/resolv.conf", False),
+        ("printf 'ActiveState=active\\n\\nActiveState=inactive\\n'; exit 3", "/etc/resolv.conf", False),
+        ("printf 'ActiveState=active\\n\\nActiveState=activating\\n'; exit 3", "/etc/resolv.conf", True),
+        ("printf 'ActiveState=active\\n\\nActiveState=inactive\\nJob=91\\n'; exit 3", "/etc/resolv.conf", True),
+    ],
+    ids=["neither", "systemd-resolved", "cloud-init has ended", "cloud-init is at work", "cloud-init will be at work"],
+)
+def test_what_systemd_says_of_a_machine(tmp_path: Path, services: str, resolv_conf: str, cloud_init: bool) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin/systemctl", f"#!/bin/sh\n{services}\n")
+    program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 installed'\n")
+    report = on_a_control_plane(tmp_path)
+    assert (report.resolv_conf, report.cloud_init) == (resolv_conf, cloud_init)

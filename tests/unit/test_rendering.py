@@ -155,13 +155,13 @@ class TestKubeadm:
 
 class TestKubelet:
     def test_its_own_settings(self) -> None:
-        config, unit = kubelet.files(
-            settings(kubelet_config={"maxPods": 50, "evictionHard": {"memory.available": "1Gi"}})
-        )
+        known = settings(kubelet_config={"maxPods": 50, "evictionHard": {"memory.available": "1Gi"}})
+        config, unit = kubelet.files(known, "w1", "/etc/resolv.conf")
         assert (config.path, config.mode) == ("/etc/kubernetes/kubelet.conf.d/kubestage.conf", "600")
         assert yaml.safe_load(config.content) == {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
+            "resolvConf": "/etc/resolv.conf",
             "maxPods": 50,
             "evictionHard": {"memory.available": "1Gi"},
         }
@@ -169,12 +169,19 @@ class TestKubelet:
         assert unit.path == "/etc/systemd/system/kubelet.service.d/20-kubestage.conf"
         assert (
             'Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml '
-            '--config-dir=/etc/kubernetes/kubelet.conf.d"' in unit.content.splitlines()
+            '--config-dir=/etc/kubernetes/kubelet.conf.d --hostname-override=w1"' in unit.content.splitlines()
         )
 
     def test_none(self) -> None:
-        config, _ = kubelet.files(settings())
-        assert set(yaml.safe_load(config.content)) == {"apiVersion", "kind"}
+        """Nameservers are a host's own: kubeadm keeps those of the control plane's system for all nodes alike."""
+        config, _ = kubelet.files(settings(), "w1", "/run/systemd/resolve/resolv.conf")
+        document = yaml.safe_load(config.content)
+        assert set(document) == {"apiVersion", "kind", "resolvConf"}
+        assert document["resolvConf"] == "/run/systemd/resolve/resolv.conf"
+
+    def test_nameservers_of_the_users_own(self) -> None:
+        config, _ = kubelet.files(settings(kubelet_config={"resolvConf": "/etc/pods.conf"}), "w1", "/etc/resolv.conf")
+        assert yaml.safe_load(config.content)["resolvConf"] == "/etc/pods.conf"
 
 
 class TestRuntime:

@@ -66,7 +66,8 @@ def test_no_port_to_reserve_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan_of(name: str, **settings: Any) -> HostPlan:
     cluster = load(hosts_data({"domain": "lab.test", **settings}), GROUPS)
     addresses = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
-    return HostPlan(name, Checked(cluster, {}, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
+    reports = {name: parse(bare(12).splitlines(), 0, 0)}
+    return HostPlan(name, Checked(cluster, reports, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
 
 
 @pytest.mark.parametrize(

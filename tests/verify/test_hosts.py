@@ -142,7 +142,8 @@ def test_kernel_modules(machine: Machine, node: str, target: Target) -> None:
 
 def test_kubelet_settings(machine: Machine, node: str, settings: Settings, target: Target, api: Api) -> None:
     """They are on disk, and the kubelet that runs has read them, and knows them: it says nothing of a misspelt one."""
-    files = kubelet.files(settings)
+    resolved = machine.run("systemctl is-active systemd-resolved").succeeded
+    files = kubelet.files(settings, node, "/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf")
     problems = []
     for file in files:
         found = machine.file(file.path)

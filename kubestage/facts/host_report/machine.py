@@ -10,6 +10,16 @@ from kubestage.facts.host_report.wanted import Wanted
 
 TOOLS = ("apt-get", "ip", "systemctl")  # what a run uses from its first operation on
 
+# All stages of a boot, as cloud-init 22 to 25 calls them.
+CLOUD_INIT_UNITS = (
+    "cloud-init-local.service",
+    "cloud-init-main.service",
+    "cloud-init-network.service",
+    "cloud-init.service",
+    "cloud-config.service",
+    "cloud-final.service",
+)
+
 # What follows in the whole script makes use of $os, $codename and $arch.
 _SCRIPT = r"""
 echo "uid $(id -u)"
@@ -25,12 +35,24 @@ storage=@STORAGE_PATH@
 while [ ! -d "$storage/" ]; do storage=${storage%/*}; done  # it is made later
 df -Pk /var/lib "$storage/" | awk 'NR > 1 { print (NR == 2 ? "disk_mib " : "storage_mib ") int($4 / 1024) }'
 for tool in @TOOLS@; do if command -v $tool >/dev/null; then echo "tool $tool"; fi; done
+if systemctl --quiet is-active systemd-resolved 2>/dev/null; then
+    echo "resolv_conf /run/systemd/resolve/resolv.conf"  # /etc/resolv.conf names the host's own 127.0.0.53
+else
+    echo "resolv_conf /etc/resolv.conf"
+fi
+if systemctl show --property ActiveState,Job @CLOUD_INIT@ 2>/dev/null | grep -q -e =activating -e '^Job=[1-9]'; then
+    echo "cloud_init"
+fi
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`disk_mib`, `storage_mib`: free on the file system of /var/lib, and on the one where volumes will lie."""
+    """`disk_mib`, `storage_mib`: free on the file system of /var/lib, and on the one where volumes will lie.
+
+    `resolv_conf`: the file with the nameservers that others than the host itself can ask. `cloud_init`: whether one is
+    at work, or will be during this boot.
+    """
 
     uid: int
     os_id: str
@@ -42,10 +64,17 @@ class Machine:
     disk_mib: int
     storage_mib: int
     tools: frozenset[str]
+    resolv_conf: str
+    cloud_init: bool
 
 
 def script(wanted: Wanted) -> str:
-    return filled(_SCRIPT, {"STORAGE_PATH": shlex.quote(wanted.storage_path), "TOOLS": " ".join(TOOLS)})
+    words = {
+        "STORAGE_PATH": shlex.quote(wanted.storage_path),
+        "TOOLS": " ".join(TOOLS),
+        "CLOUD_INIT": " ".join(CLOUD_INIT_UNITS),
+    }
+    return filled(_SCRIPT, words)
 
 
 def read(said: Answers) -> Machine:
@@ -61,4 +90,6 @@ def read(said: Answers) -> Machine:
         disk_mib=int(said.one("disk_mib")),
         storage_mib=int(said.one("storage_mib")),
         tools=frozenset(said.all("tool")),
+        resolv_conf=said.one("resolv_conf"),
+        cloud_init="cloud_init" in said,
     )
