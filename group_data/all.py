@@ -58,6 +58,7 @@ pod_cidr = "10.244.0.0/16"
 service_cidr = "10.96.0.0/12"
 api_port = 6443
 api_extra_sans = []  # more names or addresses in the API server's certificate; public_address is always in
+certificate_renew_days = 60  # a run renews what ends within so many days: kubeadm's, the kubelets', the sites'
 schedule_on_control_plane = False  # lift the control plane's taint; needed where there is no worker
 
 # --- NodePorts -------------------------------------------------------------------------------------------------------

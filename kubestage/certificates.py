@@ -21,8 +21,8 @@ WILDCARD_CERTIFICATE, WILDCARD_KEY = f"{PKI}/wildcard.crt", f"{PKI}/wildcard.key
 
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=397)  # browsers refuse a site's certificate that lives longer
-RENEW_BEFORE = timedelta(days=30)
-_LEEWAY = timedelta(hours=1)  # how far behind a client's clock may be
+# How far back one begins: the clocks of its readers may be behind, and the one by which it was made may be ahead.
+_BACKDATED = timedelta(days=1)
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -67,7 +67,7 @@ def issued(
     """A certificate for the DNS `names`, with the CA's own behind it. It ends with its CA at the latest."""
     authority, authority_key = pem.first(ca.certificate), pem.private_key(ca.key)
     key = ec.generate_private_key(ec.SECP256R1())
-    end = min(now - _LEEWAY + life, authority.not_valid_after_utc)
+    end = min(now - _BACKDATED + life, authority.not_valid_after_utc)
     builder = (
         _builder(_subject(names[-1]), authority.subject, key, now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -84,16 +84,21 @@ def wildcard_names(domain: str) -> list[str]:
     return [domain, f"*.{domain}"]
 
 
-def is_good_ca(certificate: str, now: datetime) -> bool:
-    """Whether it is a CA's certificate, and need not be made anew."""
-    try:
-        found = pem.first(certificate)
-    except ValueError:
-        return False
-    return pem.is_ca(found) and found.not_valid_before_utc <= now < found.not_valid_after_utc - RENEW_BEFORE
+def is_early(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether its time has not come yet, which a new one would not mend: a clock is wrong, or was."""
+    return now < certificate.not_valid_before_utc
 
 
-def is_good(certificate: str, ca: str, names: Sequence[str], now: datetime) -> bool:
+def is_late(certificate: x509.Certificate, now: datetime, renew_days: int) -> bool:
+    """Whether it has ended, or does within these days; of one with a short life, within the last third of that.
+
+    So one that is renewed is not late at once.
+    """
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc < now + min(timedelta(days=renew_days), life / 3)
+
+
+def is_good(certificate: str, ca: str, names: Sequence[str], now: datetime, renew_days: int) -> bool:
     """Whether it is for `names`, of the `ca`, and need not be issued anew.
 
     In its CA's own last days a new one would end as early: it is left.
@@ -102,11 +107,12 @@ def is_good(certificate: str, ca: str, names: Sequence[str], now: datetime) -> b
         found, authority = pem.first(certificate), pem.first(ca)
     except ValueError:
         return False
+    ends_with_its_ca = found.not_valid_after_utc >= authority.not_valid_after_utc
     return (
         set(names) <= set(pem.dns_names(found))
         and pem.is_issued_by(found, authority)
-        and found.not_valid_before_utc <= now
-        and found.not_valid_after_utc >= min(now + RENEW_BEFORE, authority.not_valid_after_utc)
+        and not is_early(found, now)
+        and (ends_with_its_ca or not is_late(found, now, renew_days))
     )
 
 
@@ -128,7 +134,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _LEEWAY)
+        .not_valid_before(now - _BACKDATED)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

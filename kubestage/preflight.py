@@ -36,6 +36,7 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     made.fixed,
     together.private_addresses,
     together.clocks,
+    together.operators_clock,
     together.node_names,
     together.node_port_range,
     together.node_port_reservation,
@@ -43,6 +44,9 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     volumes.storage_in_use,
     volumes.registry,
 )
+
+# What a person should know, and no reason not to run.
+WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (together.operators_clock_is_off,)
 
 
 class PreflightError(PyinfraError):
@@ -119,6 +123,9 @@ def _check(state: State) -> Checked:
         problems += rule(hosts)
     if problems:
         raise PreflightError("Preflight", problems)
+    for warnings in WARNINGS:
+        for warning in warnings(hosts):
+            logger.warning(warning)
     leader = reports[cluster.control_plane[0]]
     if leader.cluster_error:
         logger.warning(

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from cryptography import x509
 from kubernetes.client import AppsV1Api, CoreV1Api
 
 from kubestage.api import REQUEST_TIMEOUT_S, connected
-from kubestage.certificates import RENEW_BEFORE
 from kubestage.facts.kubernetes import Workload
 from kubestage.inventory import CHECKOUT, read
 from kubestage.overview import Place, overview, text
@@ -136,7 +135,7 @@ def platform_health(
         health[name] = Health("serves on every node" if name in answers else "ready", tuple(troubles))
     ends = [answer.valid_until for found in answers.values() for answer in found.values() if answer.valid_until]
     if ends:
-        health["certificate"] = _certificate_health(min(ends), now)
+        health["certificate"] = _certificate_health(min(ends), now, settings.certificate_renew_days)
     return health
 
 
@@ -172,6 +171,6 @@ def _not_served(stack: str, answers: Mapping[str, Answer]) -> list[str]:
     return [f"at {', '.join(where)}: {what}" for what, where in nodes.items()]
 
 
-def _certificate_health(ends: datetime, now: datetime) -> Health:
+def _certificate_health(ends: datetime, now: datetime, renew_days: int) -> Health:
     when = f"{ends:%Y-%m-%d}"
-    return Health(f"until {when}", (f"it ends on {when}",) if ends - now < RENEW_BEFORE else ())
+    return Health(f"until {when}", (f"it ends on {when}",) if ends - now < timedelta(days=renew_days) else ())

@@ -21,6 +21,7 @@ def keep(plan: HostPlan) -> None:
             domain=settings.domain,
             ca=given(settings.ca_certificate, settings.ca_key),
             wildcard=given(settings.wildcard_certificate, settings.wildcard_key),
+            renew_days=settings.certificate_renew_days,
             name="CA and wildcard certificate",
         )
 

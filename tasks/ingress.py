@@ -22,7 +22,12 @@ def install(plan: HostPlan) -> None:
             sha256=settings.contour_crds_sha256,
             name="Contour's definitions",
         )
-        certificates.mutual(folder=ingress.XDS, uses=ingress.XDS_USES, name="Certificates of Contour and its Envoys")
+        certificates.mutual(
+            folder=ingress.XDS,
+            uses=ingress.XDS_USES,
+            renew_days=settings.certificate_renew_days,
+            name="Certificates of Contour and its Envoys",
+        )
     stacks.switched(stack=ingress.ingress(settings), on=on, name="ingress")
     if not on:
         files.folder_absent(path=ingress.XDS, name="No certificates of Contour and its Envoys")

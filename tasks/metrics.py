@@ -15,7 +15,12 @@ def install(plan: HostPlan) -> None:
         return
     on = "metrics" in plan.settings.stacks
     if on:
-        certificates.mutual(folder=metrics.SERVING, uses=metrics.SERVING_USES, name="metrics-server's certificate")
+        certificates.mutual(
+            folder=metrics.SERVING,
+            uses=metrics.SERVING_USES,
+            renew_days=plan.settings.certificate_renew_days,
+            name="metrics-server's certificate",
+        )
     stacks.switched(stack=metrics.metrics(plan.settings), on=on, name="metrics-server")
     if not on:
         files.folder_absent(path=metrics.SERVING, name="No certificate of metrics-server")

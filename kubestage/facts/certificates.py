@@ -20,11 +20,12 @@ _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 class Installed:
     """A certificate file: its PEM text, whether its key is there and fits, and which of both have a strange mode.
 
-    Strange is what is not root's, or not 644 for a certificate and 600 for a key.
+    `has_key` is None where nobody can tell, as there is no openssl. Strange is what is not root's, or not 644 for a
+    certificate and 600 for a key.
     """
 
     certificate: str = ""
-    has_key: bool = False
+    has_key: bool | None = False
     strange: list[str] = field(default_factory=list)
 
 
@@ -42,6 +43,7 @@ class Certificates(FactBase[dict[str, Installed]]):
             "if test -f $cert; then echo certificate $cert; sed 's/^/pem /' $cert; "
             "public=$(openssl pkey -in $key -pubout 2>/dev/null) && "
             'test "$public" = "$(openssl x509 -in $cert -noout -pubkey 2>/dev/null)" && echo key; '
+            "openssl version >/dev/null 2>&1 || echo unknown; "
             "stat -c 'mode %a %u:%g %n' $cert $key 2>/dev/null "
             '| grep -vxF -e "mode 644 0:0 $cert" -e "mode 600 0:0 $key"; fi; done; true'
         )
@@ -58,6 +60,8 @@ class Certificates(FactBase[dict[str, Installed]]):
                     last.certificate += f"{rest}\n"
                 case "key":
                     last.has_key = True
+                case "unknown":
+                    last.has_key = None
                 case "mode":
                     last.strange.append(rest.split(" ", 2)[2])
         return found

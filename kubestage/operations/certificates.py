@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from gevent.lock import BoundedSemaphore
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.facts.files import FileContents
 
-from kubestage import certificates, runtime
+from kubestage import certificates, pem, runtime
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
 from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust
 from kubestage.host_file import HostFile
@@ -40,11 +40,12 @@ def _modes(installed: Mapping[str, Installed]) -> list[StringCommand]:
 
 @operation()
 def kept(
-    cluster_name: str, domain: str, ca: Pair | None, wildcard: Pair | None
+    cluster_name: str, domain: str, ca: Pair | None, wildcard: Pair | None, renew_days: int
 ) -> Generator[StringCommand, None, None]:
     """Keep the CA and the wildcard certificate for `domain`: those that the user gave, or of our own making.
 
-    Our CA is made once; the wildcard certificate is issued anew when its time comes, or its domain or CA has changed.
+    Our CA is made once, and anew only when it ends within `renew_days`. The wildcard certificate is issued anew then as
+    well, and when its domain or its CA has changed.
     """
     given = [
         *(_files(ca, CA_CERTIFICATE, CA_KEY) if ca else ()),
@@ -59,16 +60,15 @@ def kept(
     now = datetime.now(UTC)
     new: list[HostFile] = []
 
-    present = installed.get(CA_CERTIFICATE, Installed())
-    if ca is None and present.has_key and certificates.is_good_ca(present.certificate, now):
-        ca = Pair(present.certificate, key="")
-    elif ca is None:
+    ca = ca or _our_ca(installed.get(CA_CERTIFICATE), now, renew_days)
+    if ca is None:
         ca = certificates.new_ca(f"{cluster_name} CA", now)
-        new += _files(ca, CA_CERTIFICATE, CA_KEY)
+        # The key first: of a run that is killed in between there is no certificate yet that anybody could trust.
+        new += reversed(_files(ca, CA_CERTIFICATE, CA_KEY))
 
     present = installed.get(WILDCARD_CERTIFICATE, Installed())
     names = certificates.wildcard_names(domain)
-    if not (present.has_key and certificates.is_good(present.certificate, ca.certificate, names, now)):
+    if not (present.has_key and certificates.is_good(present.certificate, ca.certificate, names, now, renew_days)):
         if not host.state.is_executing:
             yield StringCommand("issue a certificate")  # the CA's key is read only when it is used
             return
@@ -83,6 +83,52 @@ def kept(
         host.noop("certificates are as they should be")
 
 
+def _our_ca(present: Installed | None, now: datetime, renew_days: int) -> Pair | None:
+    """The CA that is on the host, without its key; None where a new one is to be made.
+
+    That is so where there is none, or its time is over. What is odd about it is an error: everybody who trusts it would
+    have to trust another one.
+    """
+    if present is None:
+        return None
+    anew = f"on {host.name}: rm -f {CA_CERTIFICATE} {CA_KEY} ; it has to be trusted anew then wherever the old one is"
+    try:
+        found = pem.first(present.certificate)
+    except ValueError as error:
+        raise OperationError(
+            f"{host.name}: {CA_CERTIFICATE} can't be read: {error}\n"
+            f"    -> put it back from a copy (yours is .state/INVENTORY/ca.crt); or to have a new CA made, {anew}"
+        ) from None
+    if certificates.is_early(found, now):
+        raise OperationError(f"{_early(CA_CERTIFICATE, found, now)}\n    -> {_CLOCK}, wait; or for a new CA, {anew}")
+    if certificates.is_late(found, now, renew_days):
+        if host.state.is_executing:
+            logger.warning(
+                f"{host.name}: the CA {CA_CERTIFICATE} ends on {found.not_valid_after_utc:%Y-%m-%d}, and a new one is "
+                "made in its place: whoever trusts it has to trust the new one (make trust)"
+            )
+        return None
+    if present.has_key is None and host.state.is_executing:
+        raise OperationError(f"{host.name}: openssl does not run there, so whether {CA_KEY} fits can't be told")
+    if present.has_key is False or not pem.is_ca(found):
+        what = "its key is not there, or is another's" if pem.is_ca(found) else "it is no CA's"
+        raise OperationError(
+            f"{host.name}: {CA_CERTIFICATE} is there, and {what}: {CA_KEY}\n"
+            f"    -> put both back from a backup, set ca_certificate and ca_key; or to have a new CA made, {anew}"
+        )
+    return Pair(present.certificate, key="")
+
+
+_CLOCK = "correct this machine's clock (timedatectl); if that is right, the one by which it was made was ahead"
+
+
+def _early(path: str, found: x509.Certificate, now: datetime) -> str:
+    return (
+        f"{host.name}: {path} is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, and it is "
+        f"{now:%Y-%m-%d %H:%M} by this machine's clock"
+    )
+
+
 def _ca_key() -> str:
     found, key = run_on(host, f"cat {CA_KEY}")
     if not found:
@@ -91,22 +137,18 @@ def _ca_key() -> str:
 
 
 @operation()
-def mutual(folder: str, uses: Mapping[str, x509.ObjectIdentifier]) -> Generator[StringCommand, None, None]:
+def mutual(
+    folder: str, uses: Mapping[str, x509.ObjectIdentifier], renew_days: int
+) -> Generator[StringCommand, None, None]:
     """Keep in `folder` certificates by which programs in the cluster know each other: NAME.crt and NAME.key.
 
     `uses`: a certificate's name, which is its DNS name -> what it is used for. All are of one CA, ca.crt, whose key is
-    never written: when one of them is missing or near its end, all are made anew.
+    never written: when one of them is missing or ends within `renew_days`, all are made anew.
     """
     pairs = {f"{folder}/{name}.crt": f"{folder}/{name}.key" for name in ("ca", *uses)}
     installed = host.get_fact(Certificates, pairs=pairs)
     now = datetime.now(UTC)
-
-    def present(name: str) -> Installed:
-        return installed.get(f"{folder}/{name}.crt", Installed())
-
-    ca = present("ca").certificate
-    good = (present(name).has_key and certificates.is_good(present(name).certificate, ca, [name], now) for name in uses)
-    if certificates.is_good_ca(ca, now) and all(good):
+    if all(_serves(installed, folder, name, now, renew_days) for name in ("ca", *uses)):
         modes = _modes(installed)
         yield from modes
         if not modes:
@@ -118,6 +160,29 @@ def mutual(folder: str, uses: Mapping[str, x509.ObjectIdentifier]) -> Generator[
         pair = certificates.issued(authority, [name], now, use=use, life=certificates.CA_LIFE)
         new += _files(pair, f"{folder}/{name}.crt", f"{folder}/{name}.key")
     yield put([*new, HostFile(f"{folder}/ca.crt", authority.certificate)])
+
+
+def _serves(installed: Mapping[str, Installed], folder: str, name: str, now: datetime, renew_days: int) -> bool:
+    """Whether the CA of `folder`, or what it has issued for `name`, is there and need not be made anew."""
+    path = f"{folder}/{name}.crt"
+    present, ca = installed.get(path, Installed()), installed.get(f"{folder}/ca.crt", Installed())
+    try:
+        found = pem.first(present.certificate)
+    except ValueError:
+        return False
+    if certificates.is_early(found, now):
+        raise OperationError(
+            f"{_early(path, found, now)}\n    -> {_CLOCK}: wait, or for new ones, on {host.name}: rm -r {folder}"
+        )
+    if name == "ca":
+        return pem.is_ca(found) and not certificates.is_late(found, now, renew_days)
+    if present.has_key is None and host.state.is_executing:
+        raise OperationError(
+            f"{host.name}: openssl does not run there, so whether the key of {path} fits can't be told"
+        )
+    return present.has_key is not False and certificates.is_good(
+        present.certificate, ca.certificate, [name], now, renew_days
+    )
 
 
 class _Authority:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import combinations
 from statistics import median
 
@@ -52,6 +53,43 @@ def clocks(hosts: ClusterHosts) -> Iterator[Problem]:
             "clock difference",
             f"{_apart(ahead[name], ahead[other]):.1f} s",
         )
+
+
+# What Kubernetes' own certificates allow for: they begin five minutes before they are made.
+_OPERATOR_SKEW_S = 300
+_OURS = (0.0, 0.0)  # how far this machine's clock is ahead of itself
+
+
+def _off(hosts: ClusterHosts) -> float:
+    """Seconds by which this machine's clock is behind most of the hosts', below 0: ahead; 0 where they may agree."""
+    limit = hosts.cluster.common.max_clock_skew_s
+    clocks = [report.clock for _, _, report in hosts]
+    off = [sum(clock) / 2 for clock in clocks if _apart(clock, _OURS) > limit]
+    return median(off) if 2 * len(off) > len(clocks) else 0.0
+
+
+def _said(off: float) -> str:
+    return f"{abs(off):.0f} s {'behind' if off > 0 else 'ahead of'} most hosts'"
+
+
+def operators_clock(hosts: ClusterHosts) -> Iterator[Problem]:
+    """Certificates are made here, and whether one ends is told by the clock here."""
+    off, limit = _off(hosts), max(hosts.cluster.common.max_clock_skew_s, _OPERATOR_SKEW_S)
+    if abs(off) > limit:
+        yield Problem(
+            "this machine",
+            f"its clock is {_said(off)}: certificates that it makes would not be valid yet, or end too soon",
+            "set it right: timedatectl set-ntp true; or set the hosts' right, if it is they that are wrong",
+            "clock",
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        )
+
+
+def operators_clock_is_off(hosts: ClusterHosts) -> Iterator[str]:
+    """A warning: too little to do harm."""
+    off, limit = _off(hosts), hosts.cluster.common.max_clock_skew_s
+    if 0 < abs(off) <= _OPERATOR_SKEW_S:
+        yield f"This machine's clock is {_said(off)}, which is more than max_clock_skew_s = {limit}"
 
 
 def node_names(hosts: ClusterHosts) -> Iterator[Problem]:

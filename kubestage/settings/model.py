@@ -83,6 +83,7 @@ class Settings(BaseModel):
     service_cidr: Annotated[str, AfterValidator(values.service_cidr)]
     api_port: Port
     api_extra_sans: Annotated[tuple[AddressOrName, ...], _listed]
+    certificate_renew_days: Annotated[int, AfterValidator(values.renew_days)]
     schedule_on_control_plane: bool
 
     node_port_range: Annotated[str, AfterValidator(values.port_range)]

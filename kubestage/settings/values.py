@@ -116,6 +116,15 @@ def positive(value: int) -> int:
     return value
 
 
+def renew_days(value: int) -> int:
+    if not 1 <= value <= 120:
+        raise refuse(
+            "not within 1-120: what Kubernetes issues lives a year, and would be renewed again and again",
+            "write e.g. 60",
+        )
+    return value
+
+
 def timeout_factor(value: float) -> float:
     if not 1 <= value <= 100:  # neither holds for nan
         raise refuse("not within 1-100", "write 1, or e.g. 3 where registries or hosts are slow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -13,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from fake_hosts import Facts, Hosts, Told, fact, told_by, unpacked, writes
 from pyinfra.api import OperationError
 from pyinfra.facts.files import FileContents
-from sample_certificates import DAY, NOW, certificate, key_pem, new_key
+from sample_certificates import DAY, NOW, certificate, key_pem, new_key, signed
 from stub_programs import calls, run_with
 
 from kubestage import certificates, pem
@@ -24,6 +25,7 @@ from kubestage.host_file import HostFile
 from kubestage.operations import certificates as operations
 from kubestage.runtime import registry_trust
 
+RENEW_DAYS = 60
 NAMES = ["lab.test", "*.lab.test"]
 PAIRS = {CA_CERTIFICATE: CA_KEY, WILDCARD_CERTIFICATE: WILDCARD_KEY}
 
@@ -33,7 +35,7 @@ def new_ca(now: datetime = NOW) -> Pair:
 
 
 def good(pair: Pair, ca: Pair, now: datetime = NOW, names: list[str] = NAMES) -> bool:
-    return certificates.is_good(pair.certificate, ca.certificate, names, now)
+    return certificates.is_good(pair.certificate, ca.certificate, names, now, RENEW_DAYS)
 
 
 class TestMade:
@@ -41,7 +43,7 @@ class TestMade:
         pair = new_ca()
         (found,) = pem.certificates(pair.certificate)
         assert pem.is_ca(found) and pem.is_issued_by(found, found) and pem.is_key_of(pem.private_key(pair.key), found)
-        assert found.not_valid_before_utc < NOW
+        assert found.not_valid_before_utc == NOW - DAY
         assert found.not_valid_after_utc == NOW + 3650 * DAY
         constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
         assert constraints.critical and constraints.value.path_length == 0
@@ -65,7 +67,7 @@ class TestMade:
         assert behind == pem.first(ca.certificate)
         assert pem.dns_names(leaf) == NAMES
         assert not pem.is_ca(leaf) and pem.is_issued_by(leaf, behind) and pem.is_key_of(pem.private_key(pair.key), leaf)
-        assert leaf.not_valid_before_utc < NOW
+        assert leaf.not_valid_before_utc == NOW - DAY
         assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == 397 * DAY
         assert list(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
             ExtendedKeyUsageOID.SERVER_AUTH
@@ -104,24 +106,28 @@ class TestMade:
 
 
 class TestGood:
-    def test_ca(self) -> None:
-        ca = new_ca()
-        assert certificates.is_good_ca(ca.certificate, NOW)
-        assert certificates.is_good_ca(ca.certificate, NOW + 3619 * DAY)
-        assert not certificates.is_good_ca(ca.certificate, NOW + 3620 * DAY)
-        assert not certificates.is_good_ca(ca.certificate, NOW - DAY)
-        assert not certificates.is_good_ca(certificates.issued(ca, NAMES, NOW).certificate, NOW)
-        assert not certificates.is_good_ca("", NOW)
-        assert not certificates.is_good_ca(ca.certificate[:300], NOW)
+    def test_early_and_late(self) -> None:
+        ca = pem.first(new_ca().certificate)
+        assert not certificates.is_late(ca, NOW + 3589 * DAY, RENEW_DAYS)
+        assert certificates.is_late(ca, NOW + 3591 * DAY, RENEW_DAYS)
+        assert certificates.is_late(ca, NOW + 4000 * DAY, RENEW_DAYS)
+        assert not certificates.is_early(ca, NOW - 0.9 * DAY)  # a clock that is a day behind is all right
+        assert certificates.is_early(ca, NOW - 1.1 * DAY)
+
+    def test_a_short_life(self) -> None:
+        """What is renewed 30 days before its end, as others do with 90 days, is not late before that."""
+        short = pem.first(signed(new_key(), "short", None, end=NOW + 89 * DAY))
+        assert not certificates.is_late(short, NOW + 58 * DAY, RENEW_DAYS)
+        assert certificates.is_late(short, NOW + 60 * DAY, RENEW_DAYS)
 
     def test_wildcard(self) -> None:
         ca = new_ca()
         pair = certificates.issued(ca, NAMES, NOW)
         assert good(pair, ca)
-        assert good(pair, ca, NOW + 366 * DAY)
-        assert not good(pair, ca, NOW + 368 * DAY)  # within 30 days of its end
+        assert good(pair, ca, NOW + 335 * DAY)
+        assert not good(pair, ca, NOW + 337 * DAY)  # within 60 days of its end
         assert not good(pair, ca, NOW + 400 * DAY)
-        assert not good(pair, ca, NOW - DAY)
+        assert not good(pair, ca, NOW - 2 * DAY)
 
     def test_other_domain(self) -> None:
         ca = new_ca()
@@ -200,7 +206,7 @@ class TestFact:
         self.ask(tmp_path, ca_crt=ca.certificate, ca_key=ca.key)
         programs = {"openssl": "exit 127"}
         ran = run_with(tmp_path, fact(Certificates, pairs=PAIRS), programs, moved=("/etc",))
-        assert [state.has_key for state in Certificates().process(ran.stdout.splitlines()).values()] == [False]
+        assert [state.has_key for state in Certificates().process(ran.stdout.splitlines()).values()] == [None]
 
     def test_strange_modes(self, tmp_path: Path) -> None:
         ca = new_ca()
@@ -220,9 +226,9 @@ def installed(*pairs: tuple[str, Pair], fits: bool = True, strange: str = "") ->
     return {fact(Certificates, pairs=PAIRS): [*lines, *([f"mode 640 0:0 {strange}"] if strange else [])]}
 
 
-def kept(facts: Facts, ca_key: str = "", **given: Pair) -> list[Told]:
+def kept(facts: Facts, ca_key: str = "", **given: Any) -> list[Told]:
     hosts = Hosts({"cp1": facts}, {"cp1": {f"cat {CA_KEY}": ca_key} if ca_key else {}})
-    arguments = {"ca": None, "wildcard": None, **given}
+    arguments = {"ca": None, "wildcard": None, "renew_days": RENEW_DAYS, **given}
     hosts.prepare("cp1", operations.kept, cluster_name="lab", domain="lab.test", **arguments)
     hosts.execute()
     return hosts.told("cp1")
@@ -274,16 +280,62 @@ class TestKept:
         assert list(files) == [WILDCARD_KEY, WILDCARD_CERTIFICATE]
         assert good(Pair(files[WILDCARD_CERTIFICATE][0], ""), ca)
 
-    @pytest.mark.parametrize("why", ["its key is missing", "a key of another", "near its end"])
-    def test_the_ca_is_made_anew(self, why: str) -> None:
-        """And the wildcard certificate with it, by the new CA: no key is read."""
-        ca = new_ca(NOW - 3630 * DAY if why == "near its end" else NOW)
-        pair = certificates.issued(ca, NAMES, NOW)
-        facts = installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair), fits=why == "near its end")
-        (told,) = kept(facts)
+    @pytest.mark.parametrize("days", [3591, 3700], ids=["near its end", "over"])
+    def test_a_ca_whose_time_is_over_is_made_anew(self, days: int, caplog: pytest.LogCaptureFixture) -> None:
+        """Which is said; and the wildcard certificate with it, by the new CA: no key is read."""
+        ca = new_ca(NOW - days * DAY)
+        pair = certificates.issued(ca, NAMES, NOW - days * DAY)
+        with caplog.at_level("WARNING", logger="pyinfra"):
+            (told,) = kept(installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair)))
         files = self.written(told)
         assert files[CA_CERTIFICATE][0] != ca.certificate
         assert good(Pair(files[WILDCARD_CERTIFICATE][0], ""), Pair(files[CA_CERTIFICATE][0], ""))
+        assert "whoever trusts it has to trust the new one (make trust)" in caplog.text
+
+    def test_a_ca_s_key_is_written_before_its_certificate(self) -> None:
+        """A run that is killed in between leaves no CA without its key, which no run would replace."""
+        (told,) = kept(installed())
+        names = list(self.written(told))
+        assert names.index(CA_KEY) < names.index(CA_CERTIFICATE)
+
+    def refused(self, facts: Facts, *words: str) -> None:
+        with pytest.raises(OperationError) as error:
+            kept(facts)
+        assert all(word in str(error.value) for word in ("cp1: ", *words)), str(error.value)
+        assert f"rm -f {CA_CERTIFICATE} {CA_KEY}" in str(error.value)
+
+    def test_a_ca_that_is_not_valid_yet_is_left(self) -> None:
+        """It was made by a clock that was ahead: a new one would have to be trusted by everybody."""
+        self.refused(
+            installed((CA_CERTIFICATE, new_ca(NOW + 3 * DAY))),
+            f"{CA_CERTIFICATE} is not valid before {NOW + 2 * DAY:%Y-%m-%d %H:%M} UTC",
+            "correct this machine's clock",
+        )
+
+    def test_a_ca_from_a_clock_two_hours_ahead_serves(self) -> None:
+        ca = new_ca(NOW + DAY / 12)
+        pair = certificates.issued(ca, NAMES, NOW + DAY / 12)
+        assert kept(installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair))) == []
+
+    def test_a_ca_without_its_key_is_left(self) -> None:
+        """So it is when the key is another's: both look alike from outside."""
+        self.refused(installed((CA_CERTIFICATE, new_ca()), fits=False), "its key is not there, or is another's", CA_KEY)
+
+    @pytest.mark.parametrize(
+        "content", ["", "hello\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+    )
+    def test_a_ca_that_can_not_be_read_is_left(self, content: str) -> None:
+        self.refused(installed((CA_CERTIFICATE, Pair(content, "key"))), "can't be read", "put it back from a copy")
+
+    def test_what_is_no_ca_is_left(self) -> None:
+        leaf = certificates.issued(new_ca(), NAMES, NOW)
+        self.refused(installed((CA_CERTIFICATE, leaf)), "it is no CA's")
+
+    def test_a_key_that_nobody_can_compare(self) -> None:
+        facts = installed((CA_CERTIFICATE, new_ca()))
+        ((asked, lines),) = facts.items()
+        with pytest.raises(OperationError, match=r"openssl does not run there, so whether .* fits can't be told"):
+            kept({asked: ["unknown" if line == "key" else line for line in lines]})
 
     def test_modes(self) -> None:
         ca = new_ca()
@@ -294,7 +346,9 @@ class TestKept:
 
     def test_a_ca_key_that_can_t_be_read(self) -> None:
         hosts = Hosts({"cp1": installed((CA_CERTIFICATE, new_ca()))}, {"cp1": {f"cat {CA_KEY}": {"success": False}}})
-        hosts.prepare("cp1", operations.kept, cluster_name="lab", domain="lab.test", ca=None, wildcard=None)
+        hosts.prepare(
+            "cp1", operations.kept, cluster_name="lab", domain="lab.test", ca=None, wildcard=None, renew_days=60
+        )
         with pytest.raises(OperationError, match=f"cp1: could not read {CA_KEY}"):
             hosts.execute()
 
@@ -357,7 +411,9 @@ USES = {"contour": SERVER, "envoy": CLIENT}
 
 def mutual(*lines: str) -> list[Told]:
     pairs = {f"{FOLDER}/{name}.crt": f"{FOLDER}/{name}.key" for name in ("ca", "contour", "envoy")}
-    return told_by(operations.mutual, {fact(Certificates, pairs=pairs): lines}, folder=FOLDER, uses=USES)
+    return told_by(
+        operations.mutual, {fact(Certificates, pairs=pairs): lines}, folder=FOLDER, uses=USES, renew_days=RENEW_DAYS
+    )
 
 
 class TestMutual:
@@ -399,6 +455,27 @@ class TestMutual:
         (again,) = mutual(*self.lines(unpacked(told), without_key_of=lost))
         assert len(unpacked(again)) == 5
         assert unpacked(again)[f"{FOLDER}/ca.crt"] != unpacked(told)[f"{FOLDER}/ca.crt"]
+
+    def test_all_anew_when_one_is_near_its_end(self) -> None:
+        (told,) = mutual()
+        files = unpacked(told)
+        ca = new_ca(NOW - 3591 * DAY)
+        old = {f"{FOLDER}/ca.crt": (ca.certificate, "644")}
+        for name in USES:
+            pair = certificates.issued(ca, [name], NOW - 3591 * DAY, life=3650 * DAY)
+            old[f"{FOLDER}/{name}.crt"] = (pair.certificate, "644")
+        (again,) = mutual(*self.lines(old))
+        assert len(unpacked(again)) == 5 and unpacked(again) != files
+
+    def test_those_that_are_not_valid_yet_are_left(self) -> None:
+        ca = new_ca(NOW + 3 * DAY)
+        files = {f"{FOLDER}/ca.crt": (ca.certificate, "644")}
+        for name in USES:
+            files[f"{FOLDER}/{name}.crt"] = (certificates.issued(ca, [name], NOW).certificate, "644")
+        with pytest.raises(OperationError) as error:
+            mutual(*self.lines(files))
+        assert f"{FOLDER}/ca.crt is not valid before {NOW + 2 * DAY:%Y-%m-%d}" in str(error.value)
+        assert f"rm -r {FOLDER}" in str(error.value)
 
 
 SITE = "registry.lab.test:8443"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,9 @@ def fresh() -> dict[str, Any]:
 
 
 def stamped(text: str) -> list[str]:
-    """The answer's lines. Every fake host has the same clock, so the recorded one does."""
-    return text.splitlines()
+    """The answer's lines, by a clock that is ours."""
+    now = f"{time.time():.2f}"
+    return text.replace("begin 1000.25", f"begin {now}").replace("end 1000.75", f"end {now}").splitlines()
 
 
 def test_good_hosts() -> None:
@@ -174,6 +176,34 @@ def test_an_api_that_does_not_answer_is_warned_of(caplog: pytest.LogCaptureFixtu
     assert "NodePorts in use were not compared" in caplog.text and "connection refused" in caplog.text
 
 
+def ahead(seconds: float) -> dict[str, Any]:
+    """Fresh hosts whose clocks are that much ahead of ours."""
+    now = f"{time.time() + seconds:.2f}"
+    texts = {name: bare(number) for name, number in NUMBERS.items()}
+    return {name: text.replace("1000.25", now).replace("1000.75", now).splitlines() for name, text in texts.items()}
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(7200, "7200 s behind most"), (-7200, "7200 s ahead of most")])
+def test_this_machine_s_clock_is_compared_too(seconds: float, said: str) -> None:
+    with pytest.raises(preflight.PreflightError) as caught:
+        preflight.check(make_state(ahead(seconds)))
+    (problem,) = caught.value.problems
+    assert problem.where == "this machine" and said in problem.reason
+
+
+def test_this_machine_s_clock_is_a_little_off(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", logger="pyinfra"):
+        preflight.check(make_state(ahead(60)))
+    assert "This machine's clock is 60 s behind most hosts', which is more than max_clock_skew_s = 5" in caplog.text
+
+
+def test_one_host_s_clock_is_not_this_machine_s(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(preflight.PreflightError) as caught, caplog.at_level("WARNING", logger="pyinfra"):
+        preflight.check(make_state({**fresh(), "w1": ahead(7200)["w1"]}))
+    assert [problem.where for problem in caught.value.problems] == ["w1"]
+    assert "This machine" not in caplog.text
+
+
 FLAGS = pytest.mark.parametrize("flags", [["-y"], ["--dry"], ["--dry", "--json"], ["-y", "--json"]], ids=" ".join)
 
 # pyinfra's own command line, with hosts that answer from a file instead of over SSH.
@@ -232,7 +262,7 @@ def test_command_line_goes_on_when_all_is_well(flags: list[str], tmp_path: Path)
 
 @FLAGS
 def test_command_line_stops_at_problems_of_hosts(flags: list[str], tmp_path: Path) -> None:
-    answers = {name: stamped("\n".join(lines).replace("cpus 2", "cpus 1")) for name, lines in fresh().items()}
+    answers = {name: [line.replace("cpus 2", "cpus 1") for line in lines] for name, lines in fresh().items()}
     result = command_line(tmp_path, answers, flags)
     assert result.returncode == 1
     assert "Preflight: 3 problems. Nothing was changed." in result.stderr

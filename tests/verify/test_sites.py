@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from kubestage import pem
-from kubestage.certificates import RENEW_BEFORE, wildcard_names
+from kubestage.certificates import is_late, wildcard_names
 from kubestage.inventory import Target
 from kubestage.settings import Problem
 from kubestage.settings.platform_rules import SITES
@@ -76,8 +76,8 @@ def test_certificate(https: Answers, sites: Sites, node: str, target: Target) ->
         for name in wildcard_names(target.cluster.common.domain)
         if name.startswith("*") and name not in names
     ]
-    if ends - datetime.now(UTC) < RENEW_BEFORE:
-        why = f"it ends in less than {RENEW_BEFORE.days} days, and a run renews it (your own is yours to renew)"
+    if is_late(certificate, datetime.now(UTC), target.cluster.common.certificate_renew_days):
+        why = f"that is in {(ends - datetime.now(UTC)).days} days, and a run renews it (your own is yours to renew)"
         problems.append(Problem(node, why, target.deploy, "the sites' certificate ends", f"{ends:%Y-%m-%d}"))
     expect_none(problems)
 
