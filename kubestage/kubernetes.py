@@ -6,6 +6,12 @@ ADMIN_CONF = "/etc/kubernetes/admin.conf"
 KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
 APISERVER_CERTIFICATE = "/etc/kubernetes/pki/apiserver.crt"
 APISERVER_KEY = "/etc/kubernetes/pki/apiserver.key"
+KUBEADM_CERTIFICATES = "/etc/kubernetes/pki"
+KUBECONFIGS = tuple(
+    f"/etc/kubernetes/{name}.conf" for name in ("admin", "super-admin", "controller-manager", "scheduler")
+)  # those with a client certificate in them, which kubeadm renews
+KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"  # links, to what the kubelet renews by itself
+KUBELET_SERVER = "/var/lib/kubelet/pki/kubelet-server-current.pem"
 CONTROLLER_MANAGER_MANIFEST = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
 APISERVER_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"

@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
-from kubestage.rules import made, single, sites, together, volumes
+from kubestage.rules import endings, made, single, sites, together, volumes
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
@@ -46,7 +46,11 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
 )
 
 # What a person should know, and no reason not to run.
-WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (together.operators_clock_is_off,)
+WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
+    together.operators_clock_is_off,
+    endings.of_hosts,
+    endings.of_the_user,
+)
 
 
 class PreflightError(PyinfraError):
@@ -126,6 +130,8 @@ def _check(state: State) -> Checked:
     for warnings in WARNINGS:
         for warning in warnings(hosts):
             logger.warning(warning)
+    if first := endings.first_to_end(hosts):
+        logger.info(f"    {first}")
     leader = reports[cluster.control_plane[0]]
     if leader.cluster_error:
         logger.warning(

@@ -63,8 +63,7 @@ def kept(
     ca = ca or _our_ca(installed.get(CA_CERTIFICATE), now, renew_days)
     if ca is None:
         ca = certificates.new_ca(f"{cluster_name} CA", now)
-        # The key first: of a run that is killed in between there is no certificate yet that anybody could trust.
-        new += reversed(_files(ca, CA_CERTIFICATE, CA_KEY))
+        new += _files(ca, CA_CERTIFICATE, CA_KEY)
 
     present = installed.get(WILDCARD_CERTIFICATE, Installed())
     names = certificates.wildcard_names(domain)

@@ -57,6 +57,7 @@ def signed(
     name: str,
     by: tuple[ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, str] | None = None,
     *extensions: x509.ExtensionType,
+    begin: datetime = NOW - DAY,
     end: datetime = NOW + 365 * DAY,
 ) -> str:
     """One (PEM) whose common name is `name`, issued `by` a key and its common name, or by itself."""
@@ -66,7 +67,7 @@ def signed(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
         key.public_key(),
         x509.random_serial_number(),
-        NOW - DAY,
+        begin,
         end,
     )
     for extension in extensions:

@@ -292,12 +292,6 @@ class TestKept:
         assert good(Pair(files[WILDCARD_CERTIFICATE][0], ""), Pair(files[CA_CERTIFICATE][0], ""))
         assert "whoever trusts it has to trust the new one (make trust)" in caplog.text
 
-    def test_a_ca_s_key_is_written_before_its_certificate(self) -> None:
-        """A run that is killed in between leaves no CA without its key, which no run would replace."""
-        (told,) = kept(installed())
-        names = list(self.written(told))
-        assert names.index(CA_KEY) < names.index(CA_CERTIFICATE)
-
     def refused(self, facts: Facts, *words: str) -> None:
         with pytest.raises(OperationError) as error:
             kept(facts)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
 from pyinfra.api.exceptions import FactProcessError
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, inline, member
@@ -248,6 +249,22 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     key = "-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n"
     issuer = OUR_CA.public_bytes(Encoding.PEM).decode()
     (tmp_path / "kubelet/pki/kubelet-client-current.pem").write_text(pem + issuer + key)
+    (tmp_path / "etc/pki/etcd").mkdir()
+    (tmp_path / "etc/kubestage/pki/xds").mkdir(parents=True)
+    own = {"pki/apiserver": "api", "pki/etcd/server": "etcd", "kubestage/pki/ca": "ours", "kubestage/pki/xds/ca": "xds"}
+    made = {name: certificate(subject) for name, subject in own.items()}
+    for name, one in made.items():
+        (tmp_path / f"etc/{name}.crt").write_bytes(
+            one.public_bytes(Encoding.PEM).replace(b"\n", b"\r\n") + b"\r\nmore\r\n"
+        )
+        (tmp_path / f"etc/{name}.key").write_text(key)
+    (tmp_path / "etc/pki/apiserver-kubelet-client.crt").touch()
+    (tmp_path / "etc/pki/front-proxy-ca.crt").write_text(
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    )
+    client = certificate("admin")
+    with (tmp_path / "etc/admin.conf").open("a") as conf:
+        conf.write(f"    client-certificate-data: {inline(client)}\n    client-key-data: c2VjcmV0\n")
     program(tmp_path / "bin/kubectl", KUBECTL)
     program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 installed'\n")
     program(tmp_path / "bin/systemctl", '#!/bin/sh\ntest "$*" = "--quiet is-active kubestage-join"\n')
@@ -267,6 +284,14 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
         "shop/old": Volume("local-path", "3Gi", leaving=True),
         "shop/kept": Volume("local-path", "4Gi", path="/data/a|b"),
         "shop/again": Volume("local-path", "6Gi"),
+    }
+
+    assert {path.replace(str(tmp_path), ""): one for path, one in report.certificates.items()} == {
+        **{f"/etc/{name}.crt": one for name, one in made.items()},
+        "/etc/admin.conf": client,
+        "/etc/pki/apiserver-kubelet-client.crt": None,
+        "/etc/pki/front-proxy-ca.crt": None,
+        "/kubelet/pki/kubelet-client-current.pem": load_pem_x509_certificate(pem.encode()),
     }
 
     # The API down, a CA in a file, a package that was removed but not purged, a certificate that is missing.

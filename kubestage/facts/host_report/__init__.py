@@ -13,8 +13,9 @@ from typing import Any
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from kubestage.facts.host_report import cluster, machine, membership, network, packages, registries
+from kubestage.facts.host_report import certificates, cluster, machine, membership, network, packages, registries
 from kubestage.facts.host_report.answers import Answers
+from kubestage.facts.host_report.certificates import Certificates
 from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
 from kubestage.facts.host_report.machine import TOOLS, Machine
 from kubestage.facts.host_report.membership import Membership
@@ -39,7 +40,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostReport(Machine, Network, Membership, Packages, Registries, Living):
+class HostReport(Machine, Network, Membership, Certificates, Packages, Registries, Living):
     """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds."""
 
     clock: tuple[float, float]
@@ -53,6 +54,7 @@ def _script(wanted: Wanted) -> str:
             machine.script(wanted),
             network.script(),
             membership.script(),
+            certificates.script(),
             packages.script(wanted),
             registries.script(wanted),
             cluster.script(),
@@ -84,7 +86,9 @@ def parse(lines: Sequence[str], asked: float, answered: float) -> HostReport:
     Raises ValueError or KeyError if the output is cut off or malformed.
     """
     said = Answers(lines)
-    parts: list[Any] = [part.read(said) for part in (machine, network, membership, packages, registries, cluster)]
+    parts: list[Any] = [
+        part.read(said) for part in (machine, network, membership, certificates, packages, registries, cluster)
+    ]
     fields = {name: value for part in parts for name, value in vars(part).items()}
     # The host read its clock first after `asked` and last before `answered`.
     return HostReport(**fields, clock=(float(said.one("end")) - answered, float(said.one("begin")) - asked))
