@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase
-
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
+from kubestage.facts.framed import Fact
 from kubestage.runtime import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
 
 # What `update-ca-certificates` (Debian's ca-certificates) makes of a file of a host's own: a link, and one bundle.
@@ -29,14 +28,14 @@ class Installed:
     strange: list[str] = field(default_factory=list)
 
 
-class Certificates(FactBase[dict[str, Installed]]):
+class Certificates(Fact[dict[str, Installed]]):
     """path -> Installed of those of `pairs` (a certificate's path -> its key's) that are there; one round trip."""
 
     @staticmethod
     def default() -> dict[str, Installed]:
         return {}
 
-    def command(self, pairs: Mapping[str, str]) -> str:
+    def ask(self, pairs: Mapping[str, str]) -> str:
         words = " ".join(f"{certificate}:{key}" for certificate, key in pairs.items())
         return (
             f"for pair in {words}; do cert=${{pair%:*}} key=${{pair#*:}}; "
@@ -48,7 +47,7 @@ class Certificates(FactBase[dict[str, Installed]]):
             '| grep -vxF -e "mode 644 0:0 $cert" -e "mode 600 0:0 $key"; fi; done; true'
         )
 
-    def process(self, output: Iterable[str]) -> dict[str, Installed]:
+    def parse(self, output: Sequence[str]) -> dict[str, Installed]:
         found: dict[str, Installed] = {}
         last = Installed()
         for line in output:
@@ -75,14 +74,14 @@ class TrustState:
     bundled: bool = False
 
 
-class Trust(FactBase[TrustState]):
+class Trust(Fact[TrustState]):
     """A host's TrustState; the files are TRUSTED and, of every registry, those that begin with TRUST_MARK."""
 
     @staticmethod
     def default() -> TrustState:
         return TrustState()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return (
             f'for f in {TRUSTED} $(grep -lxF -e "{TRUST_MARK}" {CERTS_D}/*/hosts.toml {DOCKER_CERTS_D}/*/ca.crt '
             f"2>/dev/null); do if test -f $f; then echo file {SHOW_STATE}; fi; done; "
@@ -90,7 +89,7 @@ class Trust(FactBase[TrustState]):
             f"else ! test -L {_LINK}; fi && echo bundled; true"
         )
 
-    def process(self, output: Iterable[str]) -> TrustState:
+    def parse(self, output: Sequence[str]) -> TrustState:
         state = TrustState()
         for line in output:
             if line == "bundled":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
+from kubestage.facts.framed import Fact
 
 
 @dataclass(frozen=True)
@@ -28,45 +28,45 @@ def parse_state(line: str) -> tuple[str, FileState]:
     return path, FileState(sha256, mode, owner)
 
 
-class FileStates(FactBase[dict[str, FileState]]):
+class FileStates(Fact[dict[str, FileState]]):
     """path -> FileState of those of `paths` that are regular files; one round trip for all of them."""
 
     @staticmethod
     def default() -> dict[str, FileState]:
         return {}
 
-    def command(self, paths: Sequence[str]) -> str:
+    def ask(self, paths: Sequence[str]) -> str:
         names = " ".join(shlex.quote(path) for path in paths)
         return f'for f in {names}; do if test -f "$f"; then echo {SHOW_STATE}; fi; done'
 
-    def process(self, output: Iterable[str]) -> dict[str, FileState]:
+    def parse(self, output: Sequence[str]) -> dict[str, FileState]:
         return dict(map(parse_state, output))
 
 
-class Missing(FactBase[list[str]]):
+class Missing(Fact[list[str]]):
     """Those of `paths` at which there is nothing."""
 
     @staticmethod
     def default() -> list[str]:
         return []
 
-    def command(self, paths: Sequence[str]) -> str:
+    def ask(self, paths: Sequence[str]) -> str:
         names = " ".join(shlex.quote(path) for path in paths)
         return f'for f in {names}; do if ! test -e "$f"; then echo "$f"; fi; done'
 
-    def process(self, output: Iterable[str]) -> list[str]:
+    def parse(self, output: Sequence[str]) -> list[str]:
         return list(output)
 
 
-class EmptyFolder(FactBase[bool]):
+class EmptyFolder(Fact[bool]):
     """Whether `path` is a folder with nothing in it, and not where a disk is mounted."""
 
     @staticmethod
     def default() -> bool:
         return False
 
-    def command(self, path: str) -> str:
+    def ask(self, path: str) -> str:
         return f'test -d {path} && test -z "$(ls -A {path})" && ! mountpoint --quiet {path} && echo empty || true'
 
-    def process(self, output: Iterable[str]) -> bool:
+    def parse(self, output: Sequence[str]) -> bool:
         return list(output) == ["empty"]

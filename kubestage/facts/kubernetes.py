@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 from cryptography import x509
-from pyinfra.api import FactBase
 
 from kubestage import pem
+from kubestage.facts.framed import Fact
 from kubestage.kubernetes import (
     ADMIN_CONF,
     APISERVER_CERTIFICATE,
@@ -40,14 +40,14 @@ class KubeadmState:
     running: str = ""
 
 
-class Kubeadm(FactBase[KubeadmState]):
+class Kubeadm(Fact[KubeadmState]):
     """The host's KubeadmState."""
 
     @staticmethod
     def default() -> KubeadmState:
         return KubeadmState()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return (
             f"test -f {ADMIN_CONF} && echo admin_conf; test -f {INITIALIZED} && echo initialized; "
             f"test -f {KUBELET_CONF} && echo kubelet_conf; "
@@ -57,7 +57,7 @@ class Kubeadm(FactBase[KubeadmState]):
             "if systemctl --quiet is-active $unit; then echo running $unit; fi; done; true"
         )
 
-    def process(self, output: Iterable[str]) -> KubeadmState:
+    def parse(self, output: Sequence[str]) -> KubeadmState:
         said = dict((line.partition(" ")[0], line.partition(" ")[2]) for line in output)
         return KubeadmState(
             admin_conf="admin_conf" in said,
@@ -80,14 +80,14 @@ class ApiserverFlags:
     extra: dict[str, str] = field(default_factory=dict)
 
 
-class Apiserver(FactBase[ApiserverFlags]):
+class Apiserver(Fact[ApiserverFlags]):
     """The control plane host's ApiserverFlags; `process` is empty while none runs, `extra` while none answers."""
 
     @staticmethod
     def default() -> ApiserverFlags:
         return ApiserverFlags()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return (
             f"cat {APISERVER_MANIFEST} 2>/dev/null; echo '--- # process'; "
             f"for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; break; done; "
@@ -95,7 +95,7 @@ class Apiserver(FactBase[ApiserverFlags]):
             "--request-timeout 10s -o jsonpath='{.data.ClusterConfiguration}' 2>/dev/null || true"
         )
 
-    def process(self, output: Iterable[str]) -> ApiserverFlags:
+    def parse(self, output: Sequence[str]) -> ApiserverFlags:
         manifest, _, rest = "\n".join(output).partition("--- # process")
         process, _, configuration = rest.partition("--- # kubeadm")
         pod = yaml.safe_load(manifest)
@@ -111,33 +111,33 @@ def _flags(words: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-class ApiserverNames(FactBase[frozenset[str]]):
+class ApiserverNames(Fact[frozenset[str]]):
     """The names and addresses in the API server's certificate; empty where there is none."""
 
     @staticmethod
     def default() -> frozenset[str]:
         return frozenset()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return f"cat {APISERVER_CERTIFICATE} 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> frozenset[str]:
+    def parse(self, output: Sequence[str]) -> frozenset[str]:
         certificate = pem.first("\n".join(output))
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return frozenset(str(name.value) for name in names)
 
 
-class Nodes(FactBase[dict[str, dict[str, Any]]]):
+class Nodes(Fact[dict[str, dict[str, Any]]]):
     """On the control plane: name -> Node object, as the API gives it; empty while the API does not answer."""
 
     @staticmethod
     def default() -> dict[str, dict[str, Any]]:
         return {}
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return f"test -f {ADMIN_CONF} && {KUBECTL} get nodes --request-timeout 10s -o json 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def parse(self, output: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {node["metadata"]["name"]: node for node in json.loads("\n".join(output))["items"]}
 
 
@@ -163,7 +163,7 @@ class Applied:
     restarted: frozenset[Workload] = frozenset()
 
 
-class ManifestsApplied(FactBase[Applied]):
+class ManifestsApplied(Fact[Applied]):
     """How the cluster differs from the manifests that `parts`, shell commands, print. On the control plane.
 
     By a server-side dry run: `kubectl diff` compares a file for each object that is new or differs, which is called
@@ -174,7 +174,7 @@ class ManifestsApplied(FactBase[Applied]):
     def default() -> Applied:
         return Applied()
 
-    def command(self, parts: Sequence[str]) -> str:
+    def ask(self, parts: Sequence[str]) -> str:
         diff = f"{KUBECTL} diff --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f -"
         # kubectl diff exits 0 for no difference, 1 for some, more for an error. What differs may be secret: it stays.
         return (
@@ -183,7 +183,7 @@ class ManifestsApplied(FactBase[Applied]):
             "-e 's/^@@ -0,0 .*/new/p' -e 's/^[+] +kubestage[/].*/restarted/p' -e '/^exit [0-9]+$/p'"
         )
 
-    def process(self, output: Iterable[str]) -> Applied:
+    def parse(self, output: Sequence[str]) -> Applied:
         config_maps, restarted = set(), set()
         *lines, end = output
         kind = namespace = name = ""
@@ -222,14 +222,14 @@ class Ready:
     apis: frozenset[str] = frozenset()
 
 
-class WorkloadsReady(FactBase[Ready]):
+class WorkloadsReady(Fact[Ready]):
     """What is Ready in the cluster. On the control plane."""
 
     @staticmethod
     def default() -> Ready:
         return Ready()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         template = shlex.quote(
             '{range .items[?(@.kind=="Deployment")]}' + _READY_PATHS + '{"\\n"}{end}'
             '{range .items[?(@.kind=="DaemonSet")]}' + _READY_PATHS + '{"\\n"}{end}'
@@ -242,7 +242,7 @@ class WorkloadsReady(FactBase[Ready]):
             f"--request-timeout 10s -o jsonpath={template} 2>/dev/null || true"
         )
 
-    def process(self, output: Iterable[str]) -> Ready:
+    def parse(self, output: Sequence[str]) -> Ready:
         workloads, apis = set(), set()
         lines = [line.split(" ") for line in output]
         down = sum(kind == "Node" and words != ["True"] for kind, *words in lines)
@@ -262,15 +262,15 @@ class WorkloadsReady(FactBase[Ready]):
         return Ready(frozenset(workloads), frozenset(apis))
 
 
-class ImagesPresent(FactBase[list[str]]):
+class ImagesPresent(Fact[list[str]]):
     """Names of the images that containerd has for Kubernetes."""
 
     @staticmethod
     def default() -> list[str]:
         return []
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return "ctr --namespace k8s.io images list --quiet 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> list[str]:
+    def parse(self, output: Sequence[str]) -> list[str]:
         return list(output)

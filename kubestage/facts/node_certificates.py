@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyinfra.api import FactBase
-
+from kubestage.facts.framed import Fact
 from kubestage.kubernetes import KUBECTL
 
 SIGNER = "kubernetes.io/kubelet-serving"
@@ -25,14 +24,14 @@ class Served:
     requests: tuple[dict[str, Any], ...] = ()
 
 
-class NodeCertificates(FactBase[Served]):
+class NodeCertificates(Fact[Served]):
     """On the control plane: what is Served, of the kubelets at `addresses` (node -> IP address); one round trip."""
 
     @staticmethod
     def default() -> Served:
         return Served()
 
-    def command(self, addresses: Mapping[str, str]) -> str:
+    def ask(self, addresses: Mapping[str, str]) -> str:
         # With admin.conf's own CA and credentials.
         asked = "".join(
             f"{{ {KUBECTL} --server https://{address}:10250 --request-timeout 5s get --raw /healthz >/dev/null 2>&1 "
@@ -44,7 +43,7 @@ class NodeCertificates(FactBase[Served]):
             f"--field-selector spec.signerName={SIGNER} -o json 2>/dev/null || true"
         )
 
-    def process(self, output: Iterable[str]) -> Served:
+    def parse(self, output: Sequence[str]) -> Served:
         lines = list(output)
         nodes = frozenset(line.removeprefix("serves ") for line in lines if line.startswith("serves "))
         requests = json.loads("\n".join(line for line in lines if not line.startswith("serves ")) or '{"items": []}')

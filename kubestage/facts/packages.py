@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
+from kubestage.facts.framed import Fact
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,18 @@ class PackageState:
     held: bool
 
 
-class PackageStates(FactBase[dict[str, PackageState]]):
+class PackageStates(Fact[dict[str, PackageState]]):
     """name -> PackageState of those of `names` that are fully installed (dpkg status "ok installed")."""
 
     @staticmethod
     def default() -> dict[str, PackageState]:
         return {}
 
-    def command(self, names: Sequence[str]) -> str:
+    def ask(self, names: Sequence[str]) -> str:
         # dpkg-query exits 1 when one of them is unknown: that is an answer, not an error.
         return f"dpkg-query -W -f '${{Package}} ${{Version}} ${{Status}}\\n' {' '.join(names)} 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> dict[str, PackageState]:
+    def parse(self, output: Sequence[str]) -> dict[str, PackageState]:
         states = {}
         for line in output:
             # A package that is known by name alone has no version: "kubelet  unknown ok not-installed".

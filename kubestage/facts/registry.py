@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
-
+from kubestage.facts.framed import Fact
 from kubestage.kubernetes import KUBECTL
 from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, PULL_SECRET, SUMS, USERS
 from kubestage.stacks.stack import STACK_LABEL
@@ -29,14 +28,14 @@ class Logins:
     namespaces: frozenset[str] = frozenset()
 
 
-class RegistryLogins(FactBase[Logins]):
+class RegistryLogins(Fact[Logins]):
     """On the control plane: the Logins."""
 
     @staticmethod
     def default() -> Logins:
         return Logins()
 
-    def command(self) -> str:
+    def ask(self) -> str:
         secrets = '{range .items[*]}secret {.metadata.namespace} {.metadata.name}{"\\n"}{end}'
         return (
             f"if test -f {USERS}; then echo users $(sha256sum < {USERS} | cut -c1-64); "
@@ -48,7 +47,7 @@ class RegistryLogins(FactBase[Logins]):
             f"-o jsonpath='{secrets}' 2>/dev/null || true"
         )
 
-    def process(self, output: Iterable[str]) -> Logins:
+    def parse(self, output: Sequence[str]) -> Logins:
         said: dict[str, list[str]] = {}
         for line in output:
             kind, _, rest = line.partition(" ")

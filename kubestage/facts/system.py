@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase
+from kubestage.facts.framed import Fact
 
 
-class HostNames(FactBase[list[str]]):
+class HostNames(Fact[list[str]]):
     """The host's name now, and the one it will have after a boot, where /etc/hostname names one."""
 
     @staticmethod
     def default() -> list[str]:
         return []
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return "cat /proc/sys/kernel/hostname /etc/hostname 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> list[str]:
+    def parse(self, output: Sequence[str]) -> list[str]:
         return [line.strip() for line in output]
 
 
-class Sysctls(FactBase[dict[str, str]]):
+class Sysctls(Fact[dict[str, str]]):
     """name -> value of those of `names` that this kernel has, blanks within a value made one space."""
 
     @staticmethod
     def default() -> dict[str, str]:
         return {}
 
-    def command(self, names: Sequence[str]) -> str:
+    def ask(self, names: Sequence[str]) -> str:
         return f"sysctl --ignore {' '.join(shlex.quote(name) for name in names)} 2>/dev/null || true"
 
-    def process(self, output: Iterable[str]) -> dict[str, str]:
+    def parse(self, output: Sequence[str]) -> dict[str, str]:
         pairs = (line.partition(" = ") for line in output)
         return {name: " ".join(value.split()) for name, _, value in pairs}
 
 
-class LoadedModules(FactBase[list[str]]):
+class LoadedModules(Fact[list[str]]):
     """Those of `modules` that the kernel has, loaded or built in.
 
     Built-in modules without parameters have no folder in /sys/module, and a container has no modules.builtin to look
@@ -54,13 +54,13 @@ class LoadedModules(FactBase[list[str]]):
     def default() -> list[str]:
         return []
 
-    def command(self, modules: Sequence[str]) -> str:
+    def ask(self, modules: Sequence[str]) -> str:
         return "; ".join(
             f"if test -d /sys/module/{module} || {self.EFFECTS.get(module, 'false')}; then echo {module}; fi"
             for module in modules
         )
 
-    def process(self, output: Iterable[str]) -> list[str]:
+    def parse(self, output: Sequence[str]) -> list[str]:
         return list(output)
 
 
@@ -73,10 +73,10 @@ class SwapState:
     fstab: tuple[str, ...]
 
 
-class Swap(FactBase[SwapState]):
+class Swap(Fact[SwapState]):
     """Where swap is on, and what would put it on again."""
 
-    def command(self) -> str:
+    def ask(self) -> str:
         return (
             "awk 'NR > 1 {print \"in_use\", $1}' /proc/swaps; "
             'systemctl list-units --all --plain --no-legend --type=swap | awk \'$2 != "masked" && $2 != "not-found"'
@@ -88,7 +88,7 @@ class Swap(FactBase[SwapState]):
     def default() -> SwapState:
         return SwapState((), (), ())
 
-    def process(self, output: Iterable[str]) -> SwapState:
+    def parse(self, output: Sequence[str]) -> SwapState:
         found: dict[str, list[str]] = {"in_use": [], "unit": [], "fstab": []}
         for line in output:
             kind, _, rest = line.partition(" ")

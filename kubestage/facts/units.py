@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pyinfra.api import FactBase
+from kubestage.facts.framed import Fact
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class UnitState:
     needs_reload: bool
 
 
-class UnitStates(FactBase[dict[str, UnitState]]):
+class UnitStates(Fact[dict[str, UnitState]]):
     """unit -> UnitState of those of `units` (unit -> its configuration files) that exist and are not masked."""
 
     @staticmethod
     def default() -> dict[str, UnitState]:
         return {}
 
-    def command(self, units: Mapping[str, Sequence[str]]) -> str:
+    def ask(self, units: Mapping[str, Sequence[str]]) -> str:
         properties = "LoadState,UnitFileState,ActiveState,ActiveEnterTimestamp,NeedDaemonReload"
         lines = []
         for unit, configuration in units.items():
@@ -42,7 +42,7 @@ class UnitStates(FactBase[dict[str, UnitState]]):
             )
         return "; ".join(lines)
 
-    def process(self, output: Iterable[str]) -> dict[str, UnitState]:
+    def parse(self, output: Sequence[str]) -> dict[str, UnitState]:
         states: dict[str, UnitState] = {}
         seen: dict[str, str] = {}
         for line in output:

@@ -27,6 +27,7 @@ from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput
 
+from kubestage.facts.framed import BEGIN, END
 from kubestage.host_file import HostFile
 from kubestage.operations.files import aside, put
 
@@ -66,6 +67,16 @@ def fact(kind: type[FactBase[Any]], **arguments: Any) -> str:
     return command if isinstance(command, str) else command.get_raw_value()
 
 
+def answer(lines: Sequence[str]) -> list[str]:
+    """What a host prints for a fact of ours whose command's own output is `lines`."""
+    return ["Welcome", BEGIN, *lines, "", END, "Goodbye"]
+
+
+def asked(command: str) -> bool:
+    """Whether the command is a fact of ours."""
+    return f"'{BEGIN}'" in command
+
+
 class Hosts:
     """Connected hosts, by name. For one run of one operation each, as pyinfra's state knows no way back."""
 
@@ -79,7 +90,8 @@ class Hosts:
         names = []
         for name, known in facts.items():
             exact: dict[Any, Any] = {
-                re.compile(rf"\A{re.escape(command)}\Z"): list(lines) for command, lines in known.items()
+                re.compile(rf"\A{re.escape(command)}\Z"): answer(lines) if asked(command) else list(lines)
+                for command, lines in known.items()
             }
             responses = {**exact, **(replies or {}).get(name, {})}
             names.append((name, {"fake_responses": responses, "fake_delay": 0, "fake_delay_jitter": 0, **(data or {})}))

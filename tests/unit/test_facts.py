@@ -93,7 +93,7 @@ class TestPackageStates:
             "kubectl 1.36.3-1.1 hold reinstreq installed",
             "containerd.io 2.4.2-1 deinstall ok config-files",
         ]
-        assert PackageStates().process(lines) == {
+        assert PackageStates().parse(lines) == {
             "docker-ce": PackageState("5:29.9.3-1~debian.12~bookworm", held=True),
             "kubelet": PackageState("1.36.3-1.1", held=False),
         }
@@ -101,7 +101,7 @@ class TestPackageStates:
     def test_a_package_that_only_others_name_is_not_installed(self) -> None:
         """Recorded: dpkg knows it by the packages that depend on it or replace it, and prints no version."""
         lines = ["containerd.io  unknown ok not-installed", "docker-ce 5:29.9.3-1 hold ok installed"]
-        assert PackageStates().process(lines) == {"docker-ce": PackageState("5:29.9.3-1", held=True)}
+        assert PackageStates().parse(lines) == {"docker-ce": PackageState("5:29.9.3-1", held=True)}
 
     def test_a_package_that_is_not_known_is_no_error(self, tmp_path: Path) -> None:
         dpkg = "echo 'kubelet 1.36.3-1.1 hold ok installed'; echo 'no packages found' >&2; exit 1"
@@ -117,7 +117,7 @@ class TestSystem:
             "net.ipv4.tcp_rmem = 4096\t131072\t6291456",
             "kernel.core_pattern = |/a b=c",
         ]
-        assert Sysctls().process(lines) == {
+        assert Sysctls().parse(lines) == {
             "net.ipv4.ip_forward": "1",
             "net.ipv4.tcp_rmem": "4096 131072 6291456",
             "kernel.core_pattern": "|/a b=c",
@@ -131,7 +131,7 @@ class TestSystem:
         assert LoadedModules().process(sh(fact(LoadedModules, modules=["no_such_module"]))) == []
 
     def test_module_by_its_folder_or_by_its_effect(self, tmp_path: Path) -> None:
-        command = fact(LoadedModules, modules=["overlay", "br_netfilter", "vxlan"])
+        command = LoadedModules().ask(modules=["overlay", "br_netfilter", "vxlan"])
         for prefix in ("/sys/module/", "/proc/filesystems", "/proc/sys/net/bridge"):
             command = command.replace(prefix, f"{tmp_path}{prefix}")
         (tmp_path / "proc").mkdir()
@@ -149,7 +149,7 @@ class TestSystem:
             r"unit dev-disk-by\x2duuid-0c1d.swap",
             "fstab /swap.img none swap sw 0 0",
         ]
-        assert Swap().process(lines) == SwapState(
+        assert Swap().parse(lines) == SwapState(
             ("/dev/vdb", "/swap.img"), (r"dev-disk-by\x2duuid-0c1d.swap",), ("/swap.img none swap sw 0 0",)
         )
 
@@ -197,12 +197,12 @@ class TestUnitStates:
         ids=["right", "older file", "newer file", "disabled", "reload", "static", "masked", "missing"],
     )
     def test_parsed(self, lines: str, state: UnitState | None) -> None:
-        states = UnitStates().process([*lines.splitlines(), "Unit=docker.service"])
+        states = UnitStates().parse([*lines.splitlines(), "Unit=docker.service"])
         assert states == ({"docker.service": state} if state else {})
 
     def test_never_started_is_stale_when_it_has_a_file(self) -> None:
         lines = self.DOCKER.replace("Tue 2026-11-24 15:00:00.250000 UTC", "") + "Newest=1.0\nUnit=docker.service"
-        assert UnitStates().process(lines.splitlines())["docker.service"].stale
+        assert UnitStates().parse(lines.splitlines())["docker.service"].stale
 
     def test_by_their_command(self, tmp_path: Path) -> None:
         """Two units; the newest of a unit's files counts, and one that is missing does not."""
@@ -229,7 +229,7 @@ class TestUnitStates:
 
     def test_a_unit_that_nothing_is_said_of_is_not_the_one_before(self) -> None:
         lines = [*self.DOCKER.splitlines(), "Newest=", "Unit=docker.service", "Newest=", "Unit=other.service"]
-        assert list(UnitStates().process(lines)) == ["docker.service"]
+        assert list(UnitStates().parse(lines)) == ["docker.service"]
 
     def test_parts_of_a_second_count(self, tmp_path: Path) -> None:
         """A file that is written a moment after the start of the service is newer."""
@@ -246,9 +246,9 @@ class TestUnitStates:
         time.tzset()
         try:
             lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.200", "Unit=docker.service"]
-            assert not UnitStates().process(lines)["docker.service"].stale
+            assert not UnitStates().parse(lines)["docker.service"].stale
             lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.300", "Unit=docker.service"]
-            assert UnitStates().process(lines)["docker.service"].stale
+            assert UnitStates().parse(lines)["docker.service"].stale
         finally:
             monkeypatch.undo()
             time.tzset()
@@ -305,16 +305,16 @@ class TestApiserver:
     def test_all(self) -> None:
         kept = ["apiServer:", "  extraArgs:", "  - name: v", '    value: "2"', "kind: ClusterConfiguration"]
         lines = [*self.MANIFEST, "--- # process", "kube-apiserver", "--a=b", "--empty=", "--- # kubeadm", *kept]
-        assert Apiserver().process(lines) == ApiserverFlags(
+        assert Apiserver().parse(lines) == ApiserverFlags(
             {"advertise-address": "10.0.0.11", "a": "b=c", "profiling": ""}, {"a": "b", "empty": ""}, {"v": "2"}
         )
 
     @pytest.mark.parametrize("kept", [[], ["apiServer: {}"], ["apiServer: {extraArgs: null}"]])
     def test_kubeadm_was_given_none(self, kept: list[str]) -> None:
-        assert Apiserver().process([*self.MANIFEST, "--- # process", "--- # kubeadm", *kept]).extra == {}
+        assert Apiserver().parse([*self.MANIFEST, "--- # process", "--- # kubeadm", *kept]).extra == {}
 
     def test_none_runs(self) -> None:
-        assert Apiserver().process([*self.MANIFEST, "--- # process"]).process == {}
+        assert Apiserver().parse([*self.MANIFEST, "--- # process"]).process == {}
 
     def test_no_control_plane(self, tmp_path: Path) -> None:
         result = run_with(tmp_path, fact(Apiserver), {"ctr": "exit 1"}, moved=("/etc/kubernetes/",))
@@ -344,7 +344,7 @@ class TestCluster:
     )
 
     def test_nodes(self) -> None:
-        assert Nodes().process(self.NODES.splitlines()) == {
+        assert Nodes().parse(self.NODES.splitlines()) == {
             "cp1": {"metadata": {"name": "cp1"}},
             "w1": {"metadata": {"name": "w1"}},
         }
@@ -362,10 +362,10 @@ class TestCluster:
         (tmp_path / "etc/kubernetes").mkdir(parents=True)
         if admin_conf:
             (tmp_path / "etc/kubernetes/admin.conf").write_text("")
-        result = run_with(tmp_path, fact(Nodes), {"kubectl": kubectl}, moved=("/etc/kubernetes/",))
+        result = run_with(tmp_path, Nodes().ask(), {"kubectl": kubectl}, moved=("/etc/kubernetes/",))
         assert (result.returncode, result.stderr) == (0, "")
         lines = result.stdout.splitlines()
-        assert list(Nodes().process(lines) if lines else Nodes.default()) == names
+        assert list(Nodes().parse(lines) if lines else Nodes.default()) == names
 
     @pytest.mark.parametrize(
         ("part", "kubectl", "same"),
@@ -433,19 +433,19 @@ class TestCluster:
     def test_workloads_ready(self, numbers: str, ready: bool) -> None:
         """Generation, the one that was observed; replicas wanted, there, of the current version, ready."""
         lines = [f"Deployment demo web {numbers}", "DaemonSet kube-flannel kube-flannel-ds 1 1 2 2 2 2"]
-        found = WorkloadsReady().process(lines).workloads
+        found = WorkloadsReady().parse(lines).workloads
         assert (Workload("demo", "Deployment", "web") in found) is ready
         assert Workload("kube-flannel", "DaemonSet", "kube-flannel-ds") in found
 
     @pytest.mark.parametrize(("node", "ready"), [("True", False), ("Unknown", True)])
     def test_a_replica_on_a_node_that_is_down_is_not_waited_for(self, node: str, ready: bool) -> None:
         lines = ["Node True", f"Node {node}", "DaemonSet demo agent 1 1 2 2 2 1", "Deployment demo web 1 1 2 2 2 1"]
-        assert (Workload("demo", "DaemonSet", "agent") in WorkloadsReady().process(lines).workloads) is ready
-        assert Workload("demo", "Deployment", "web") not in WorkloadsReady().process(lines).workloads
+        assert (Workload("demo", "DaemonSet", "agent") in WorkloadsReady().parse(lines).workloads) is ready
+        assert Workload("demo", "Deployment", "web") not in WorkloadsReady().parse(lines).workloads
 
     def test_apis_that_answer(self) -> None:
         lines = ["APIService v1.apps True", "APIService v1beta1.metrics.k8s.io False", "APIService v1.new "]
-        assert WorkloadsReady().process(lines) == Ready(apis=frozenset({"v1.apps"}))
+        assert WorkloadsReady().parse(lines) == Ready(apis=frozenset({"v1.apps"}))
 
     def test_workloads_are_asked_for_with_all_numbers_of_both_kinds(self) -> None:
         command = fact(WorkloadsReady)
@@ -456,4 +456,4 @@ class TestCluster:
 
     def test_images(self) -> None:
         lines = ["registry.k8s.io/pause:3.10.2", "sha256:0a1b"]
-        assert ImagesPresent().process(lines) == lines
+        assert ImagesPresent().parse(lines) == lines

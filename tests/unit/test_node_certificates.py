@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from fake_hosts import Hosts, RecordingConnector, fact
+from fake_hosts import Hosts, RecordingConnector, answer, asked, fact
 from pyinfra.api import OperationError
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
@@ -161,7 +161,7 @@ def test_bad_requests(bad: dict[str, Any], reason: str) -> None:
 
 class TestFact:
     def test_command(self) -> None:
-        command = fact(NodeCertificates, addresses={"w1": "10.0.0.12", "w2": "10.0.0.13"})
+        command = NodeCertificates().ask(addresses={"w1": "10.0.0.12", "w2": "10.0.0.13"})
         assert command == (
             f"{{ {KUBECTL} --server https://10.0.0.12:10250 --request-timeout 5s get --raw /healthz >/dev/null 2>&1 "
             "&& echo serves w1; } & "
@@ -178,12 +178,12 @@ class TestFact:
         ]
         undecided = request()
         text = json.dumps({"items": [*decided, undecided]}, indent=4)
-        assert NodeCertificates().process(["serves w1", "serves cp1", *text.splitlines()]) == Served(
+        assert NodeCertificates().parse(["serves w1", "serves cp1", *text.splitlines()]) == Served(
             frozenset({"cp1", "w1"}), (undecided,)
         )
 
     def test_no_api(self) -> None:
-        assert NodeCertificates().process([]) == Served()
+        assert NodeCertificates().parse([]) == Served()
 
 
 class Cluster:
@@ -239,7 +239,8 @@ class Cluster:
             if self.hosts.state.is_executing:
                 self.requests |= self.later
                 self.later = {}
-        return True, CommandOutput([OutputLine("stdout", line) for line in lines])
+        printed = answer(lines) if asked(command_str) else lines
+        return True, CommandOutput([OutputLine("stdout", line) for line in printed])
 
     def run(self, on: str = "cp1", awaited: Sequence[str] = ("cp1", "w1"), timeout_s: float = 10) -> list[list[str]]:
         """The names that were approved, call by call."""

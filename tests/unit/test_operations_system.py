@@ -117,7 +117,7 @@ def test_fstab_as_it_is_read_and_as_it_is_mended(tmp_path: Path) -> None:
     fstab.write_text(FSTAB)
 
     def lines_of_swap() -> list[str]:
-        ask = fact(Swap).rpartition("; ")[2].replace("/etc/fstab", str(fstab))
+        ask = Swap().ask().rpartition("; ")[2].replace("/etc/fstab", str(fstab))
         return subprocess.run(ask, shell=True, check=True, capture_output=True, text=True).stdout.splitlines()
 
     assert lines_of_swap() == ["fstab UUID=0c-d none swap sw 0 0", "fstab   /swap.img\tswap\tswap\tdefaults"]

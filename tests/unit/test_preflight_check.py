@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 import pytest
+from fake_hosts import answer, asked
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all
 from pyinfra.api.exceptions import ConnectError, PyinfraError
@@ -20,7 +21,7 @@ from pyinfra.connectors.fake import FakeConnector
 from pyinfra.context import ctx_state
 from pyinfra.context import state as proxy
 from sample_cluster import GROUPS, ROOT, hosts_data
-from sample_reports import bare, control_plane, member
+from sample_reports import BARE, bare, control_plane, member
 
 from kubestage import preflight
 
@@ -50,7 +51,7 @@ def executed(state: State) -> dict[str, int]:
     commands = {}
     for host in state.inventory:
         assert isinstance(host.connector, FakeConnector)
-        assert all(command.strip().startswith("export LC_ALL=C") for command in host.connector.executed_commands)
+        assert all(asked(command) for command in host.connector.executed_commands)
         commands[host.name] = len(host.connector.executed_commands)
     return commands
 
@@ -62,7 +63,8 @@ def fresh() -> dict[str, Any]:
 def stamped(text: str) -> list[str]:
     """The answer's lines, by a clock that is ours."""
     now = f"{time.time():.2f}"
-    return text.replace("begin 1000.25", f"begin {now}").replace("end 1000.75", f"end {now}").splitlines()
+    printed = text.replace("begin 1000.25", f"begin {now}").replace("end 1000.75", f"end {now}")
+    return answer(printed.splitlines())
 
 
 def test_good_hosts() -> None:
@@ -156,8 +158,14 @@ def test_a_control_plane_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{"success": False, "stderr": "sudo: a password is required"}, [], ["uid 0"], ["begin 1", "garbage", "end 2"]],
-    ids=["sudo", "silence", "cut off", "garbage"],
+    [
+        {"success": False, "stderr": "sudo: a password is required"},
+        [],
+        answer(["uid 0"]),
+        answer(["begin 1", "garbage", "end 2"]),
+        answer(BARE.splitlines())[:-2],
+    ],
+    ids=["sudo", "silence", "too little", "garbage", "cut off"],
 )
 def test_a_host_without_a_good_answer(answer: Any) -> None:
     state = make_state({**fresh(), "w1": answer, "w2": stamped(bare(13).replace("cpus 2", "cpus 1"))})

@@ -122,7 +122,7 @@ def test_unreachable_repository() -> None:
 def test_a_report_that_is_cut_off_is_no_report(line: str) -> None:
     text = "\n".join(one for one in bare(11).splitlines() if not one.startswith(f"{line} "))
     with pytest.raises(FactProcessError):
-        HostReportFact().process(text.splitlines())
+        HostReportFact().parse(text.splitlines())
 
 
 def test_wanted_are_the_pinned_versions() -> None:
@@ -177,13 +177,13 @@ def test_the_script_itself(mirror: str, program: str, tmp_path: Path) -> None:
         {"registry.k8s.io": ["http://127.0.0.1:1/v2/x", f"{mirror}/v2/x"], "ghcr.io": ["https://no-such-host.invalid"]},
     )
     fact = HostReportFact()
-    script = fact.command(asked)
+    script = fact.ask(asked)
     for absent in {"curl", "wget"} - {program}:
         script = script.replace(f"command -v {absent}", f"command -v no-{absent}")
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path)}
     (tmp_path / "tmp").mkdir()
     result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=True)
-    report = fact.process(result.stdout.splitlines())
+    report = fact.parse(result.stdout.splitlines())
     assert report.cpus >= 1 and report.memory_mib > 0 and report.disk_mib > 0 and report.storage_mib > 0
     assert report.os_id != "unknown"
     assert int(mirror.rpartition(":")[2]) in report.tcp_ports
@@ -222,7 +222,7 @@ def on_a_control_plane(folder: Path) -> HostReport:
     """The script's report of a machine whose /etc/kubernetes, kubelet folder, kubectl and packages are in `folder`."""
     fact = HostReportFact()
     asked = Wanted({"kubelet": "1.36.3-1.1"}, "http://m/", "http://m/key", "http://m/", "http://m/key", "/var/lib", {})
-    script = fact.command(asked)
+    script = fact.ask(asked)
     script = script.replace("/etc/kubernetes", f"{folder}/etc").replace("/var/lib/kubelet", f"{folder}/kubelet")
     script = script.replace(" PATH=", f" PATH={folder}/bin:")
     before = sorted(str(path) for path in folder.rglob("*"))
@@ -230,7 +230,7 @@ def on_a_control_plane(folder: Path) -> HostReport:
     assert sorted(str(path) for path in folder.rglob("*")) == before  # nothing was written
     assert "PRIVATE" not in result.stdout and "c2VjcmV0" not in result.stdout
     assert result.stderr == ""
-    return fact.process(result.stdout.splitlines())
+    return fact.parse(result.stdout.splitlines())
 
 
 def program(path: Path, text: str) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyinfra.api.exceptions import FactProcessError
-from pyinfra.api.facts import FactBase
 
+from kubestage.facts.framed import Fact
 from kubestage.facts.host_report import certificates, cluster, machine, membership, network, packages, registries
 from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.certificates import Certificates
@@ -63,16 +63,16 @@ def _script(wanted: Wanted) -> str:
     )
 
 
-class HostReportFact(FactBase[HostReport]):
+class HostReportFact(Fact[HostReport]):
     """The HostReport; None where the host's answer could not be had or understood (pyinfra has shown why)."""
 
     _asked = 0.0
 
-    def command(self, wanted: Wanted) -> str:
+    def ask(self, wanted: Wanted) -> str:
         self._asked = time.time()
         return _script(wanted)
 
-    def process(self, output: Sequence[str]) -> HostReport:
+    def parse(self, output: Sequence[str]) -> HostReport:
         answered = time.time()
         try:
             return parse(list(output), self._asked, answered)
