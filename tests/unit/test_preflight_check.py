@@ -60,9 +60,9 @@ def fresh() -> dict[str, Any]:
     return {name: stamped(bare(number)) for name, number in NUMBERS.items()}
 
 
-def stamped(text: str) -> list[str]:
-    """The answer's lines, by a clock that is ours."""
-    now = f"{time.time():.2f}"
+def stamped(text: str, ahead_s: float = 0) -> list[str]:
+    """The answer's lines, by a clock that is so much ahead of ours."""
+    now = f"{time.time() + ahead_s:.2f}"
     printed = text.replace("begin 1000.25", f"begin {now}").replace("end 1000.75", f"end {now}")
     return answer(printed.splitlines())
 
@@ -186,9 +186,7 @@ def test_an_api_that_does_not_answer_is_warned_of(caplog: pytest.LogCaptureFixtu
 
 def ahead(seconds: float) -> dict[str, Any]:
     """Fresh hosts whose clocks are that much ahead of ours."""
-    now = f"{time.time() + seconds:.2f}"
-    texts = {name: bare(number) for name, number in NUMBERS.items()}
-    return {name: text.replace("1000.25", now).replace("1000.75", now).splitlines() for name, text in texts.items()}
+    return {name: stamped(bare(number), seconds) for name, number in NUMBERS.items()}
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(7200, "7200 s behind most"), (-7200, "7200 s ahead of most")])
