@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from kubestage.operations.apt import Source
 from kubestage.plan import HostPlan
 
@@ -14,19 +12,15 @@ def sources(plan: HostPlan) -> list[Source]:
     """The two repositories of the mirror profile: Kubernetes' is flat, Docker's is by release."""
     profile = plan.settings.profile.filled(os=plan.report.os_id)
     return [
-        Source(profile.kubernetes_apt, "/", profile.kubernetes_key, f"{KEYRINGS}/kubestage-kubernetes.asc"),
+        Source(profile.kubernetes_apt, "/", (), profile.kubernetes_key, f"{KEYRINGS}/kubestage-kubernetes.asc"),
         Source(
             profile.docker_apt,
-            f"{plan.report.os_codename} stable",
+            plan.report.os_codename,
+            ("stable",),
             profile.docker_key,
             f"{KEYRINGS}/kubestage-docker.asc",
         ),
     ]
-
-
-def origins(plan: HostPlan) -> Sequence[str]:
-    """The repositories' addresses."""
-    return [source.address for source in sources(plan)]
 
 
 def runtime_packages(plan: HostPlan) -> dict[str, str]:

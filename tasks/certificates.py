@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra import inventory
 
 from kubestage.certificates import given
-from kubestage.operations import apt, certificates
+from kubestage.operations import certificates
 from kubestage.phase import phase
 from kubestage.plan import HostPlan
 
@@ -14,7 +14,6 @@ from kubestage.plan import HostPlan
 def keep(plan: HostPlan) -> None:
     """On the control plane host: the user's own certificates, or a CA made once and what it issues."""
     settings = plan.settings
-    apt.installed(packages=("ca-certificates", "openssl"), name="Programs for certificates")
     if plan.is_control_plane:
         certificates.kept(
             cluster_name=settings.cluster_name,

@@ -15,6 +15,6 @@ def install(plan: HostPlan) -> None:
     files.write(files=settings, name="The kubelet's settings")
     apt.pinned(
         packages=apt_sources.kubernetes_packages(plan),
-        origins=apt_sources.origins(plan),
+        entries=apt_sources.sources(plan),
         name="kubelet, kubeadm, kubectl",
     )

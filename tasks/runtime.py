@@ -13,13 +13,15 @@ def install(plan: HostPlan) -> None:
     """Apt sources of the mirror profile, both runtimes at their pinned version, configured before they first start."""
     settings = plan.settings
     containerd_files = [runtime.containerd_config(settings), *runtime.registry_hosts(settings)]
+    # First of all: the repositories' keys are fetched by HTTPS.
+    apt.installed(packages=("ca-certificates", "openssl"), name="Programs for certificates")
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.write(
         files=[*containerd_files, runtime.docker_config(settings)], name="Configuration of containerd and Docker"
     )
     apt.pinned(
         packages=apt_sources.runtime_packages(plan),
-        origins=apt_sources.origins(plan),
+        entries=apt_sources.sources(plan),
         name="containerd and Docker",
     )
     systemd.services(

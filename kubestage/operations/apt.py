@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pyinfra import host
-from pyinfra.api import StringCommand
+from pyinfra import host, logger
+from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.facts.files import FileStates
+from kubestage.facts.apt import AptSources, Entry
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
 from kubestage.operations.files import download, write
@@ -20,6 +21,10 @@ SOURCES = "/etc/apt/sources.list.d/kubestage.list"
 _APT = "apt-get -q -o Dpkg::Options::=--force-confold"
 # Only our own source's list is read anew; the others' are kept.
 _OURS_ALONE = f"-o Dir::Etc::sourcelist={SOURCES} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
+# By itself apt says that all is well when a list could not be had, or was not signed by the key.
+_UPDATE = f"{_APT} -o APT::Update::Error-Mode=any update"
+# A source of somebody else's that is dead must not stop us, as long as it is not needed.
+_UPDATE_ALL = f"{{ free {_UPDATE} || echo 'Not all package lists could be had: see above.' >&2; }}"
 
 # `free COMMAND`: run it once nobody else is at work with packages: a first boot's own upgrade, or what a run that was
 # killed has left running. apt itself can wait for one of its locks alone, and dpkg for none.
@@ -40,33 +45,92 @@ free() {
 
 @dataclass(frozen=True)
 class Source:
-    """An apt repository: address, suite ("/" where it is flat), its key's address, and where the host keeps the key."""
+    """An apt repository, and where the host keeps its key. The suite is "/" where it is flat, without components."""
 
     address: str
     suite: str
+    components: tuple[str, ...]
     key_address: str
     key: str
 
 
+# What apt wants to be the same in all sources of one repository and suite (apt 2.6, debmetaindex.cc). One that ours
+# does not name must not be named by another either.
+_SHARED_OPTIONS = (
+    "signed-by",
+    "trusted",
+    "check-valid-until",
+    "valid-until-min",
+    "valid-until-max",
+    "check-date",
+    "date-max-future",
+    "allow-insecure",
+    "allow-weak",
+    "allow-downgrade-to-insecure",
+    "inrelease-path",
+    "snapshot",
+)
+
+
 @operation()
 def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
-    """Keep SOURCES naming exactly `entries`, each trusted by its own key. It is written last."""
-    lines = [f"deb [signed-by={entry.key}] {entry.address} {entry.suite}\n" for entry in entries]
-    listed = HostFile(SOURCES, "".join(lines))
-    states = host.get_fact(FileStates, paths=[SOURCES, *(entry.key for entry in entries)])
-    known = SOURCES in states and states[SOURCES].sha256 == listed.sha256
+    """Keep SOURCES naming exactly `entries`, each trusted by its own key. It is written last.
+
+    apt reads no source at all while two of one repository and suite differ in their key. So another's that gives
+    nothing more than ours is commented out; with one that gives more, say components, ours shares the key.
+    """
+    state = host.get_fact(
+        AptSources, files=[SOURCES, *(entry.key for entry in entries)], addresses=[entry.address for entry in entries]
+    )
+    lines, surplus, told = [], [], []
     for entry in entries:
-        if not known or entry.key not in states:
+        same = [other for other in state.others if other.names(entry.address, entry.suite)]
+        more = [other for other in same if not other.gives_no_more(entry.components)]
+        surplus += [other for other in same if other not in more]
+        lines.append(_line(entry, _shared_options(more[0]) if more else {"signed-by": entry.key}))
+        if more:
+            told.append(f"{more[0].path} names {entry.address} as well, for more than we need: its key is used")
+    listed = HostFile(SOURCES, "".join(lines))
+    known = SOURCES in state.files and state.files[SOURCES].sha256 == listed.sha256
+    for entry in entries:
+        if f"signed-by={entry.key}]" in listed.content and (not known or entry.key not in state.files):
             yield StringCommand(download(entry.key_address, entry.key))
+    for other in surplus:
+        told.append(f"{other.path} names {other.addresses[0]} as well: it is commented out, as {SOURCES} has it now")
+        yield StringCommand(
+            f"sed -i --follow-symlinks '{other.first},{other.last}s/^/# kubestage: /' {shlex.quote(other.path)}"
+        )
+    if host.state.is_executing and not (known and not surplus):
+        for line in told:
+            logger.warning(f"{host.name}: {line}.")
     yield from write._inner([listed])
 
 
+def _line(entry: Source, options: Mapping[str, str]) -> str:
+    given = f"[{' '.join(f'{name}={value}' for name, value in options.items())}] " if options else ""
+    return f"{' '.join(['deb', f'{given}{entry.address}', entry.suite, *entry.components])}\n"
+
+
+def _shared_options(other: Entry) -> dict[str, str]:
+    """What a source of ours must have in common with `other`."""
+    options = {name: other.options[name] for name in _SHARED_OPTIONS if name in other.options}
+    for name, value in options.items():
+        if len(value.split()) != 1:
+            raise OperationError(
+                f"{host.name}: {other.path} (line {other.first}) names a repository of ours, {other.addresses[0]}, "
+                f"with a {name} that is not one word: apt would take no other source of it. Put the key into a file "
+                "in /etc/apt/keyrings and name that there, or take this source away."
+            )
+    return options
+
+
 @operation()
-def pinned(packages: Mapping[str, str], origins: Sequence[str]) -> Generator[StringCommand, None, None]:
+def pinned(packages: Mapping[str, str], entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     """Make each package (name -> version) be installed at exactly that version and held.
 
-    `origins` are the addresses that SOURCES names. The distribution's own package lists are read anew only when
-    something has to come from there. A dpkg run that was cut off is finished first.
+    `entries` are those of SOURCES. Where a list of theirs can't be had, their keys are fetched anew: one may have been
+    replaced. The distribution's own package lists are read anew only when something has to come from there; one that
+    can't be had is told of when the packages can't either. A dpkg run that was cut off is finished first.
     """
     states = host.get_fact(PackageStates, names=sorted(packages))
     if all(
@@ -77,13 +141,16 @@ def pinned(packages: Mapping[str, str], origins: Sequence[str]) -> Generator[Str
         return
     install = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
     wanted = " ".join(f"{name}={version}" for name, version in packages.items())
-    ours = " ".join(f'-e "\'{origin}"' for origin in origins)
+    ours = " ".join(f'-e "\'{entry.address}"' for entry in entries)
+    keys = f"sha256sum {' '.join(entry.key for entry in entries)} 2>/dev/null"
+    renew = " ".join(f"{{ {download(entry.key_address, entry.key)}; }};" for entry in entries)
+    update = f"free {_UPDATE} {_OURS_ALONE}"
     yield StringCommand(
         _FREE,
         "free dpkg --force-confold --configure -a &&",
-        f"free {_APT} {_OURS_ALONE} update &&",
+        f'{{ {update} || {{ had=$({keys}); {renew} test "$({keys})" != "$had" && {update}; }}; }} &&',
         f"if ! files=$({install} --print-uris -qq {wanted} 2>/dev/null) ||",
-        f'echo "$files" | grep . | grep -qvF {ours}; then free {_APT} update || exit; fi &&',
+        f'echo "$files" | grep . | grep -qvF {ours}; then {_UPDATE_ALL}; fi &&',
         f"free {install} {wanted} && free apt-mark hold {' '.join(packages)}",
     )
 
@@ -100,5 +167,5 @@ def installed(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
     yield StringCommand(
         _FREE,
         "free dpkg --force-confold --configure -a &&",
-        f"{{ free {install} || {{ free {_APT} update && free {install}; }}; }}",
+        f"{{ free {install} || {{ {_UPDATE_ALL}; free {install}; }}; }}",
     )

@@ -10,14 +10,18 @@ import pytest
 from fake_hosts import Facts, Told, fact, run, told_by, unpacked
 from stub_programs import calls, run_with
 
+from kubestage.facts.apt import AptSources
 from kubestage.facts.files import FileStates
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
 from kubestage.operations import apt, files
 from kubestage.operations.apt import Source
 
-KUBERNETES = Source("https://k.example/deb", "/", "https://k.example/deb/Release.key", "/etc/apt/keyrings/k.asc")
-DOCKER = Source("https://d.example/linux", "bookworm stable", "https://d.example/linux/gpg", "/etc/apt/keyrings/d.asc")
+KUBERNETES = Source("https://k.example/deb", "/", (), "https://k.example/deb/Release.key", "/etc/apt/keyrings/k.asc")
+DOCKER = Source(
+    "https://d.example/linux", "bookworm", ("stable",), "https://d.example/linux/gpg", "/etc/apt/keyrings/d.asc"
+)
+ENTRIES = [KUBERNETES, DOCKER]
 LIST = HostFile(
     "/etc/apt/sources.list.d/kubestage.list",
     "deb [signed-by=/etc/apt/keyrings/k.asc] https://k.example/deb /\n"
@@ -30,17 +34,20 @@ def download(source: Source) -> Told:
     return Told(files.download(source.key_address, source.key))
 
 
+def asked(entries: Sequence[Source]) -> str:
+    """By which command a host is asked for its sources."""
+    keys, addresses = [entry.key for entry in entries], [entry.address for entry in entries]
+    return fact(AptSources, files=[LIST.path, *keys], addresses=addresses)
+
+
 class TestSources:
     def facts(self, listed: HostFile | None, keys: Sequence[str], mode: str = "644") -> Facts:
         lines = [f"{mode} 0:0 {listed.sha256} {listed.path}"] if listed else []
-        with_keys = [*lines, *(f"644 0:0 {'0' * 64} {key}" for key in keys)]
-        return {
-            fact(FileStates, paths=[LIST.path, *KEYS]): with_keys,
-            fact(FileStates, paths=[LIST.path]): lines,
-        }
+        with_keys = [f"file {line}" for line in [*lines, *(f"644 0:0 {'0' * 64} {key}" for key in keys)]]
+        return {asked(ENTRIES): with_keys, fact(FileStates, paths=[LIST.path]): lines}
 
     def go(self, listed: HostFile | None, keys: Sequence[str], mode: str = "644") -> list[Told]:
-        return told_by(apt.sources, self.facts(listed, keys, mode), entries=[KUBERNETES, DOCKER])
+        return told_by(apt.sources, self.facts(listed, keys, mode), entries=ENTRIES)
 
     def test_fresh(self) -> None:
         *keys, listed = self.go(None, [])
@@ -65,7 +72,6 @@ class TestSources:
 
 
 PACKAGES = {"kubelet": "1.36.3-1.1", "kubectl": "1.36.3-1.1"}
-ORIGINS = ["https://k.example/deb", "https://d.example/linux"]
 APT = "apt-get -q -o Dpkg::Options::=--force-confold"
 OURS_ALONE = (
     "-o Dir::Etc::sourcelist=/etc/apt/sources.list.d/kubestage.list -o Dir::Etc::sourceparts=- "
@@ -73,12 +79,16 @@ OURS_ALONE = (
 )
 INSTALL = f"{APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
 WANTED = "kubelet=1.36.3-1.1 kubectl=1.36.3-1.1"
+UPDATE = f"free {APT} -o APT::Update::Error-Mode=any update"
+SUMS = "sha256sum /etc/apt/keyrings/k.asc /etc/apt/keyrings/d.asc 2>/dev/null"
+RENEW = " ".join(f"{{ {files.download(source.key_address, source.key)}; }};" for source in ENTRIES)
 PINNED = (
     f"{apt._FREE} free dpkg --force-confold --configure -a && "
-    f"free {APT} {OURS_ALONE} update && "
+    f"{{ {UPDATE} {OURS_ALONE} || {{ had=$({SUMS}); {RENEW} "
+    f'test "$({SUMS})" != "$had" && {UPDATE} {OURS_ALONE}; }}; }} && '
     f"if ! files=$({INSTALL} --print-uris -qq {WANTED} 2>/dev/null) || "
     """echo "$files" | grep . | grep -qvF -e "'https://k.example/deb" -e "'https://d.example/linux"; """
-    f"then free {APT} update || exit; fi && "
+    f"then {{ {UPDATE} || echo 'Not all package lists could be had: see above.' >&2; }}; fi && "
     f"free {INSTALL} {WANTED} && free apt-mark hold kubelet kubectl"
 )
 
@@ -86,7 +96,7 @@ PINNED = (
 class TestPinned:
     def go(self, *lines: str) -> list[str]:
         ask = fact(PackageStates, names=["kubectl", "kubelet"])
-        return run(apt.pinned, {ask: lines}, packages=PACKAGES, origins=ORIGINS)
+        return run(apt.pinned, {ask: lines}, packages=PACKAGES, entries=ENTRIES)
 
     def test_installed_and_held(self) -> None:
         assert self.go("kubectl 1.36.3-1.1 hold ok installed", "kubelet 1.36.3-1.1 hold ok installed") == []
@@ -115,8 +125,8 @@ class TestPinnedScript:
 
     def go(self, folder: Path, uris: str, **programs: str) -> subprocess.CompletedProcess[str]:
         apt_get = f"case \"$*\" in *--print-uris*) {uris};; *' update'*) {programs.pop('update', '')};; esac"
-        given = {"apt-get": apt_get, "dpkg": "", "apt-mark": "", **programs}
-        return run_with(folder, PINNED, given)
+        given = {"apt-get": apt_get, "dpkg": "", "apt-mark": "", "apt-helper": "exit 1", **programs}
+        return run_with(folder, PINNED.replace("/usr/lib/apt/", ""), given, moved=("/etc/apt/keyrings",))
 
     def did(self, folder: Path) -> list[str]:
         """The calls, in short: apt-get's by what they are for."""
@@ -165,7 +175,7 @@ class TestPinnedScript:
 
     @pytest.mark.parametrize(
         ("failing", "last"),
-        [({"dpkg": "exit 2"}, "dpkg"), ({"update": "exit 100"}, "our update"), ({"apt-mark": "exit 100"}, "apt-mark")],
+        [({"dpkg": "exit 2"}, "dpkg"), ({"update": "exit 100"}, "apt-helper"), ({"apt-mark": "exit 100"}, "apt-mark")],
         ids=["dpkg", "apt-get update", "apt-mark"],
     )
     def test_it_stops_at_the_first_failure(self, tmp_path: Path, failing: dict[str, str], last: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Interface
@@ -18,6 +20,7 @@ from pyinfra.api.exceptions import FactProcessError
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, inline, member
 
+from kubestage import certificates
 from kubestage.facts.host_report import HostReport, HostReportFact, Node, Repository, Volume, Wanted, parse, wanted
 from kubestage.settings import load
 
@@ -197,6 +200,40 @@ def test_the_script_itself(mirror: str, program: str, tmp_path: Path) -> None:
     assert report.registries["ghcr.io"]["https://no-such-host.invalid"] != ""
     assert abs(report.clock[0]) < 60 and report.clock[0] <= report.clock[1]
     assert list((tmp_path / "tmp").iterdir()) == []  # nothing left behind
+
+
+@pytest.mark.parametrize("program", ["curl", "wget", "apt-helper"])
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_bare_host_may_have_no_cas_yet(mirror: str, program: str, bare: bool, tmp_path: Path) -> None:
+    """The mirror's certificate is of a CA that this machine does not know either."""
+    authority = certificates.new_ca("CA", datetime.now(UTC))
+    pair = certificates.issued(authority, ["mirror.test"], datetime.now(UTC))
+    (tmp_path / "pair.pem").write_text(pair.certificate + pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        address = f"https://127.0.0.1:{server.server_port}"
+        asked = Wanted({"kubelet": "1.36.3-1.1"}, f"{address}/k", f"{address}/key", address, address, "/var/lib", {})
+        script = HostReportFact().command(asked)
+        if bare:
+            script = script.replace("/etc/ssl/certs/ca-certificates.crt", f"{tmp_path}/none")
+        for absent in {"curl", "wget"} - {program}:
+            script = script.replace(f"command -v {absent}", f"command -v no-{absent}")
+        result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    repositories = read(result.stdout).repositories
+    assert repositories is not None
+    if bare:
+        assert repositories["kubernetes"] == Repository("", {"kubelet": ("1.36.3-1.1",)})
+    else:
+        assert repositories["kubernetes"].error.startswith(f"{address}/key: ")
 
 
 KUBECTL = """\

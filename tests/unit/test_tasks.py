@@ -16,7 +16,7 @@ from kubestage.facts.host_report import parse
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
 from kubestage.settings import load
-from tasks import certificates, host, ingress, network, storage
+from tasks import certificates, host, ingress, network, runtime, storage
 
 Calls = list[tuple[str, dict[str, Any]]]
 
@@ -114,6 +114,12 @@ def test_no_volumes_are_known_before_there_is_a_cluster(monkeypatch: pytest.Monk
     assert calls(storage, run, monkeypatch, "volumes") == []
 
 
+def test_cas_are_there_before_the_first_key_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = calls(runtime, plan_of("w1"), monkeypatch)
+    assert [name for name, _ in made[:2]] == ["apt.installed", "apt.sources"]
+    assert "ca-certificates" in made[0][1]["packages"]
+
+
 class TestCertificates:
     def own(self, folder: Path) -> dict[str, str]:
         """A wildcard certificate and a CA of the user's, as settings."""
@@ -133,8 +139,7 @@ class TestCertificates:
         made = calls(certificates, plan_of("cp1"), monkeypatch, "keep")
         given = self.given(made, "certificates.kept")
         assert (given["domain"], given["ca"], given["wildcard"]) == ("lab.test", None, None)
-        # openssl is there before certificates are looked at.
-        assert [name for name, _ in made] == ["apt.installed", "certificates.kept"]
+        assert [name for name, _ in made] == ["certificates.kept"]
 
     def test_the_user_s(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         own = self.own(tmp_path)
@@ -145,7 +150,7 @@ class TestCertificates:
 
     def test_a_worker_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = calls(certificates, plan_of("w1"), monkeypatch, "keep")
-        assert [name for name, _ in made] == ["apt.installed"]
+        assert made == []
 
     @pytest.mark.parametrize(
         ("without", "wanted"),
