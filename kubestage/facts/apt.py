@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase
-
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
+from kubestage.facts.framed import Fact
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,14 @@ class AptState:
     others: list[Entry] = field(default_factory=list)
 
 
-class AptSources(FactBase[AptState]):
+class AptSources(Fact[AptState]):
     """A host's AptState: `files`, of which the first is our list of sources, and who else names one of `addresses`."""
 
     @staticmethod
     def default() -> AptState:
         return AptState()
 
-    def command(self, files: Sequence[str], addresses: Sequence[str]) -> str:
+    def ask(self, files: Sequence[str], addresses: Sequence[str]) -> str:
         ours = " ".join(shlex.quote(path) for path in files)
         wanted = " ".join(f"-e {shlex.quote(address.rstrip('/'))}" for address in addresses)
         return (
@@ -65,7 +64,7 @@ class AptSources(FactBase[AptState]):
             'echo "source $f"; awk \'{ print "line " $0 }\' "$f"; fi; done'
         )
 
-    def process(self, output: Iterable[str]) -> AptState:
+    def parse(self, output: Sequence[str]) -> AptState:
         state = AptState()
         sources: dict[str, list[str]] = {}
         path = ""

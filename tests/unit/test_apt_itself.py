@@ -19,6 +19,7 @@ from stub_programs import calls, run_with
 
 from kubestage.facts.apt import AptSources
 from kubestage.facts.files import FileStates
+from kubestage.facts.framed import unframed
 from kubestage.facts.packages import PackageStates
 from kubestage.operations import apt
 from kubestage.operations.apt import Source
@@ -127,7 +128,7 @@ class System:
         keys, addresses = [entry.key for entry in self.entries], [entry.address for entry in self.entries]
         question = fact(AptSources, files=[apt.SOURCES, *keys], addresses=addresses)
         facts: dict[str, list[str]] = {
-            each: self.do(each).stdout.replace(f"{self.folder}/etc", "/etc").splitlines()
+            each: unframed(self.do(each).stdout.replace(f"{self.folder}/etc", "/etc").splitlines())
             for each in (question, fact(FileStates, paths=[apt.SOURCES]))
         }
         commands = told_by(apt.sources, facts, entries=self.entries)

@@ -218,7 +218,7 @@ def test_a_bare_host_may_have_no_cas_yet(mirror: str, program: str, bare: bool, 
     try:
         address = f"https://127.0.0.1:{server.server_port}"
         asked = Wanted({"kubelet": "1.36.3-1.1"}, f"{address}/k", f"{address}/key", address, address, "/var/lib", {})
-        script = HostReportFact().command(asked)
+        script = HostReportFact().ask(asked)
         if bare:
             script = script.replace("/etc/ssl/certs/ca-certificates.crt", f"{tmp_path}/none")
         for absent in {"curl", "wget"} - {program}:
