@@ -34,6 +34,7 @@ FORGET_POD_NETWORK = (
 )
 
 FIELD_MANAGER = "kubestage"  # as which manifests are applied server-side
+STACK_LABEL = "kubestage/stack"  # label of every object that a stack puts into the cluster: the stack's name
 KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"
 APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubestage.facts.host_report import HostReport
+from kubestage.facts.stack_objects import StackObjects
 from kubestage.preflight import Checked
 from kubestage.settings import Settings
 from kubestage.stacks.storage import STORAGE_CLASS
@@ -78,6 +79,12 @@ class HostPlan:
             for claim, volume in (living.volumes if living else {}).items()
             if (volume.storage_class, volume.node) == (STORAGE_CLASS, self.name) and volume.path and not volume.leaving
         }
+
+    @property
+    def stack_objects(self) -> StackObjects:
+        """What stacks had put into the cluster when preflight asked."""
+        leader = self.checked.reports[self.control_plane]
+        return leader.cluster.stack_objects if leader.cluster else StackObjects(error=leader.cluster_error)
 
     def taints(self, name: str) -> tuple[str, ...]:
         """The taints that the node `name` is to have."""

@@ -138,6 +138,11 @@ def _check(state: State) -> Checked:
             f"The API server does not answer, so NodePorts in use were not compared with the reserved ones: "
             f"{leader.cluster_error}"
         )
+    if leader.cluster and leader.cluster.stack_objects.error:
+        logger.warning(
+            f"What stacks have put into the cluster may not be all known, and what is not known stays: "
+            f"{leader.cluster.stack_objects.error}"
+        )
     return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), _inventory_name(inventory))
 
 

@@ -13,8 +13,14 @@ def install(plan: HostPlan) -> None:
     """The flavour of the settings, and no other one."""
     if plan.is_control_plane:
         stacks.switched(
-            stack=dashboard.other_dashboard(plan.settings), on=False, name="The dashboard's other flavour is gone"
+            stack=dashboard.other_dashboard(plan.settings),
+            on=False,
+            seen=plan.stack_objects,
+            name="The dashboard's other flavour is gone",
         )
         stacks.switched(
-            stack=dashboard.dashboard(plan.settings), on="dashboard" in plan.settings.stacks, name="Dashboard"
+            stack=dashboard.dashboard(plan.settings),
+            on="dashboard" in plan.settings.stacks,
+            seen=plan.stack_objects,
+            name="Dashboard",
         )

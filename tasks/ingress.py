@@ -28,6 +28,6 @@ def install(plan: HostPlan) -> None:
             renew_days=settings.certificate_renew_days,
             name="Certificates of Contour and its Envoys",
         )
-    stacks.switched(stack=ingress.ingress(settings), on=on, name="ingress")
+    stacks.switched(stack=ingress.ingress(settings), on=on, seen=plan.stack_objects, name="ingress")
     if not on:
         files.folder_absent(path=ingress.XDS, name="No certificates of Contour and its Envoys")

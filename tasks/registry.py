@@ -20,9 +20,8 @@ def install(plan: HostPlan) -> None:
         registry.logins(
             site=settings.site("registry"),
             users=registry.Users(settings.registry_users),
-            namespaces=settings.registry_pull_namespaces,
             name="The registry's users",
         )
-    stacks.switched(stack=registry_stack(settings), on=on, name="registry")
+    stacks.switched(stack=registry_stack(settings), on=on, seen=plan.stack_objects, name="registry")
     if not on:
         files.folder_absent(path=LOGINS, name="No users of the registry")

@@ -23,11 +23,16 @@ def install(plan: HostPlan) -> None:
     settings = plan.settings
     on = "storage" in settings.stacks
     if plan.is_control_plane and on:
-        stacks.kept(stacks=[storage_stack(settings)], name="local-path-provisioner")
+        stacks.kept(stacks=[storage_stack(settings)], seen=plan.stack_objects, name="local-path-provisioner")
     if plan.is_control_plane and not on:
         if "registry" not in settings.stacks:
             # Its volume may be one of these: it goes while there is somebody to delete it.
-            stacks.removed(stack=registry(settings), name="No registry")
-        storage.removed(stack=storage_stack(settings), storage_class=STORAGE_CLASS, name="No local-path-provisioner")
+            stacks.removed(stack=registry(settings), seen=plan.stack_objects, name="No registry")
+        storage.removed(
+            stack=storage_stack(settings),
+            storage_class=STORAGE_CLASS,
+            seen=plan.stack_objects,
+            name="No local-path-provisioner",
+        )
     if not on:
         storage.empty_folder_absent(path=settings.storage_path, name="No folder of volumes")

@@ -22,6 +22,7 @@ from kubestage.kubernetes import (
     INITIALIZED,
     KUBECTL,
     KUBELET_CONF,
+    STACK_LABEL,
 )
 
 
@@ -180,7 +181,8 @@ class ManifestsApplied(Fact[Applied]):
         return (
             f"{{ {{ {' && echo --- && '.join(parts)}; }} || echo 'no manifest'; }} 2>/dev/null "
             f"| {{ {diff} 2>/dev/null; echo \"exit $?\"; }} | sed -nE -e 's/^diff .*[/]/object /p' "
-            "-e 's/^@@ -0,0 .*/new/p' -e 's/^[+] +kubestage[/].*/restarted/p' -e '/^exit [0-9]+$/p'"
+            f"-e 's/^@@ -0,0 .*/new/p' -e '\\|^[+] +{STACK_LABEL}:|d' -e 's/^[+] +kubestage[/].*/restarted/p' "
+            "-e '/^exit [0-9]+$/p'"
         )
 
     def parse(self, output: Sequence[str]) -> Applied:

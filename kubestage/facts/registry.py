@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubestage.facts.framed import Fact
-from kubestage.kubernetes import KUBECTL
-from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, PULL_SECRET, SUMS, USERS
-from kubestage.stacks.stack import STACK_LABEL
+from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, SUMS, USERS
 
 _FILES = " ".join((USERS, HTPASSWD, PULL_CONFIG, SUMS))
 
 
 @dataclass(frozen=True)
 class Logins:
-    """The files of LOGINS, and the namespaces with a Secret made of them.
+    """The files of LOGINS.
 
     `whole`: all are there as they were written together, 0600 and root's. `site`: the registry's host[:port] that they
     are for. `users_sha256`: of the users' names and passwords; `names`: those names, in their order.
@@ -25,7 +23,6 @@ class Logins:
     site: str = ""
     users_sha256: str = ""
     names: tuple[str, ...] = ()
-    namespaces: frozenset[str] = frozenset()
 
 
 class RegistryLogins(Fact[Logins]):
@@ -36,15 +33,12 @@ class RegistryLogins(Fact[Logins]):
         return Logins()
 
     def ask(self) -> str:
-        secrets = '{range .items[*]}secret {.metadata.namespace} {.metadata.name}{"\\n"}{end}'
         return (
             f"if test -f {USERS}; then echo users $(sha256sum < {USERS} | cut -c1-64); "
             f'sed -n \'s/^  "\\([A-Za-z0-9._-]*\\)": ".*/name \\1/p\' {USERS}; fi; '
             f"if test -f {SUMS}; then sed -n '1s/^/site /p' {SUMS}; cd {LOGINS} && "
             f"test \"$(stat -c '%a %u:%g' {_FILES} | sort -u)\" = '600 0:0' && "
-            f"sed 1d {SUMS} | sha256sum --check --status - && echo whole; fi 2>/dev/null; "
-            f"{KUBECTL} get secrets --all-namespaces --request-timeout 10s --selector {STACK_LABEL}=registry "
-            f"-o jsonpath='{secrets}' 2>/dev/null || true"
+            f"sed 1d {SUMS} | sha256sum --check --status - && echo whole; fi 2>/dev/null || true"
         )
 
     def parse(self, output: Sequence[str]) -> Logins:
@@ -52,11 +46,9 @@ class RegistryLogins(Fact[Logins]):
         for line in output:
             kind, _, rest = line.partition(" ")
             said.setdefault(kind, []).append(rest)
-        secrets = (line.split(" ") for line in said.get("secret", ()))
         return Logins(
             whole="whole" in said,
             site=said.get("site", [""])[0],
             users_sha256=said.get("users", [""])[0],
             names=tuple(said.get("name", ())),
-            namespaces=frozenset(namespace for namespace, name in secrets if name == PULL_SECRET),
         )

@@ -1,11 +1,11 @@
-"""The registry's users: their names, passwords and hashes on the control plane host, and where pods may pull as one."""
+"""The registry's users: their names, passwords and hashes on the control plane host."""
 
 from __future__ import annotations
 
 import base64
 import json
 import secrets
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -16,11 +16,10 @@ from pyinfra.api.operation import operation
 
 from kubestage.facts.registry import RegistryLogins
 from kubestage.host_file import HostFile
-from kubestage.kubernetes import KUBECTL
 from kubestage.operations.files import put
 from kubestage.settings.values import PASSWORD_BYTES
 from kubestage.shell import run_on
-from kubestage.stacks.registry import DEFAULT_USER, HTPASSWD, PULL_CONFIG, PULL_SECRET, SUMS, USERS
+from kubestage.stacks.registry import DEFAULT_USER, HTPASSWD, PULL_CONFIG, SUMS, USERS
 
 # The cost with which the registry compares what is no user's at all: an answer's time tells nobody who is one.
 _BCRYPT_COST = 5
@@ -34,8 +33,8 @@ class Users:
 
 
 @operation()
-def logins(site: str, users: Users, namespaces: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Keep the files of the registry's `users` for `site`, and pods' login out of all but these `namespaces`.
+def logins(site: str, users: Users) -> Generator[StringCommand, None, None]:
+    """Keep the files of the registry's `users` for `site`.
 
     Without users it is one, DEFAULT_USER, whose password is made once. Hashes differ each time that they are made: the
     files are written together, and only when the users or the site have changed, or when they are not whole.
@@ -44,15 +43,12 @@ def logins(site: str, users: Users, namespaces: Sequence[str]) -> Generator[Stri
     kept = state.users_sha256 == HostFile(USERS, users_file(users.passwords)).sha256
     known = kept if users.passwords else state.names == (DEFAULT_USER,)
     good = known and state.whole and state.site == site
-    strays = sorted(state.namespaces - set(namespaces))
-    if not good and not host.state.is_executing:
-        yield StringCommand("write the registry's users")  # a password is made, or read, only when it is used
-    elif not good:
-        yield put(login_files(site, users.passwords or _made_once()))
-    for namespace in strays:
-        yield StringCommand(f"{KUBECTL} delete secret {PULL_SECRET} --namespace {namespace} --ignore-not-found")
-    if good and not strays:
+    if good:
         host.noop("the registry's users are as they should be")
+    elif not host.state.is_executing:
+        yield StringCommand("write the registry's users")  # a password is made, or read, only when it is used
+    else:
+        yield put(login_files(site, users.passwords or _made_once()))
 
 
 def _made_once() -> dict[str, str]:

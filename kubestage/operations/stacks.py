@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
-from pyinfra import host
-from pyinfra.api import FunctionCommand, Host, StringCommand
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
-from kubestage.kubernetes import APPLY, KUBECTL
+from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
+from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
 from kubestage.operations.files import write
 from kubestage.shell import command_on
-from kubestage.stacks.stack import STACK_LABEL, Secret, Stack
+from kubestage.stacks.stack import Secret, Stack
 
 
 def _namespace(name: str) -> str:
@@ -65,55 +67,128 @@ def manifest_commands(stacks: Sequence[Stack]) -> list[str]:
     return parts
 
 
+def _definitions(stack: Stack) -> str:
+    """The command that prints the stack's definitions with its label. kubectl puts nothing between two objects."""
+    label = f"{KUBECTL} label --local -f {stack.definitions} {STACK_LABEL}={stack.name} -o json"
+    return f"d=$({label}) && printf '%s\\n' \"$d\" | sed '1!s/^{{$/---\\n{{/'"
+
+
+def _apply(parts: Sequence[str]) -> str:
+    """The command that applies what `parts` print. By a variable, not a pipe from them: all of it or nothing."""
+    return f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -"
+
+
 @operation()
-def kept(stacks: Sequence[Stack]) -> Generator[StringCommand, None, None]:
+def kept(stacks: Sequence[Stack], seen: StackObjects) -> Generator[StringCommand, None, None]:
     """Keep stacks in the cluster as their manifests and files say: applied server-side, only when something differs.
 
-    A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew.
+    A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew. What a
+    stack has put there and its manifest no longer has is deleted. `seen`: what preflight found of the stacks.
     """
     yield from write._inner([stack.manifest for stack in stacks])
-    definitions = [stack.definitions for stack in stacks if stack.definitions]
+    definitions = {stack.definitions: _definitions(stack) for stack in stacks if stack.definitions}
     parts = manifest_commands(stacks)
-    applied = host.get_fact(ManifestsApplied, parts=[*(f"cat {path}" for path in definitions), *parts])
-    if applied.same:
+    applied = host.get_fact(ManifestsApplied, parts=[*definitions.values(), *parts])
+    if not applied.same:
+        for path, command in definitions.items():
+            # Objects of a kind can't be applied before the API server serves it.
+            wait = f"{KUBECTL} wait --for condition=Established --timeout 60s -f {path}"
+            yield StringCommand(f"{_apply([command])} && {wait}")
+        readers = (each for stack in stacks for each in stack.readers(applied.config_maps))
+        # The restarts go with what is applied: the next run could not tell any more that they are due.
+        yield StringCommand(
+            _apply(parts),
+            *(
+                f"&& {KUBECTL} rollout restart --namespace {each.namespace} {each.kind.lower()}/{each.name}"
+                for each in readers
+                if each not in applied.restarted
+            ),
+        )
+    wanted = {stack.name: stack.objects for stack in stacks}
+    surplus = _in_cluster(lambda one: _is_surplus(one, wanted), seen)
+    staying = [one for one in surplus if one.name.kind in _HOLDERS]
+    if staying and host.state.is_executing:
+        names = ", ".join(f"{one.name} of {one.stack}" for one in staying)
+        logger.warning(f"No longer in a manifest, and left as there may be something of others in it: {names}")
+    if len(surplus) > len(staying):
+        yield _delete(one for one in surplus if one not in staying)
+    elif applied.same:
         host.noop("in the cluster as it should be")
-        return
-    for path in definitions:
-        # Objects of a kind can't be applied before the API server serves it.
-        yield StringCommand(f"{APPLY} -f {path} && {KUBECTL} wait --for condition=Established --timeout 60s -f {path}")
-    readers = (each for stack in stacks for each in stack.readers(applied.config_maps))
-    # By a variable, not a pipe from the commands: nothing is applied when one of them fails. The restarts go with it:
-    # the next run could not tell any more that they are due.
-    yield StringCommand(
-        f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -",
-        *(
-            f"&& {KUBECTL} rollout restart --namespace {each.namespace} {each.kind.lower()}/{each.name}"
-            for each in readers
-            if each not in applied.restarted
-        ),
-    )
+
+
+_HOLDERS = ("Namespace", "PersistentVolumeClaim")
+
+
+def _is_surplus(one: StackObject, wanted: Mapping[str, Collection[ObjectName]]) -> bool:
+    """Whether its stack is among those `wanted`, and no longer has it. Which definitions it has, a stack can't tell."""
+    known = one.stack in wanted and one.name.kind != "CustomResourceDefinition"
+    return known and one.name not in wanted[one.stack]
+
+
+# Nothing is handed on to what is about to go, and kinds go after what is of them.
+_FIRST = ("APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_LAST = ("Namespace", "CustomResourceDefinition")
 
 
 @operation()
-def removed(stack: Stack) -> Generator[StringCommand, None, None]:
-    """Take everything of the stack out of the cluster, its data too. What tells that it is there is its manifest."""
-    path = stack.manifest.path
-    present = host.get_fact(FileStates, paths=[path, *([stack.definitions] if stack.definitions else [])])
-    if not present:
+def removed(stack: Stack, seen: StackObjects) -> Generator[StringCommand, None, None]:
+    """Take everything of the stack out of the cluster, its data too, and its manifest from the host.
+
+    The cluster tells what there is of it. `seen`: what preflight found of the stacks.
+    """
+    if not (seen.known or host.state.is_executing):
+        yield StringCommand(f"{KUBECTL} delete")  # nobody can tell before the API server answers
+        return
+    found = in_cluster(stack, seen)
+    files = host.get_fact(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
+    if found:
+        yield _delete(found)
+    if files:
+        yield StringCommand("rm", *files)
+    if not (found or files):
         host.noop(f"{stack.name} is not in the cluster")
-        return
-    delete = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s"
-    if stack.secrets:
-        # By the label: a Secret may lie in a namespace that is no longer in the settings.
-        yield StringCommand(f"{delete} secrets --all-namespaces --selector {STACK_LABEL}={stack.name}")
-    for file in present:  # the manifest is first: objects of a kind can't be deleted after their definition
-        yield StringCommand(f"{delete} -f {file} && rm {file}")
+
+
+def in_cluster(stack: Stack, seen: StackObjects) -> list[StackObject]:
+    """What the stack has put into the cluster. Where preflight saw anything, it is asked again: it may have gone."""
+    return _in_cluster(lambda one: one.stack == stack.name, seen)
+
+
+def _in_cluster(which: Callable[[StackObject], bool], seen: StackObjects) -> list[StackObject]:
+    if seen.known and not any(map(which, seen.objects)):
+        return []
+    found = host.get_fact(StacksInCluster)
+    if not found.known:
+        raise OperationError(
+            f"{host.name}: the API server does not say what stacks have put into the cluster: {found.error}\n"
+            f"See `{KUBECTL} get nodes` there, and run the deploy again."
+        )
+    return list(filter(which, found.objects))
+
+
+def _delete(objects: Iterable[StackObject]) -> StringCommand:
+    """The command that deletes the objects, and waits until they are gone."""
+
+    def order(one: StackObject) -> tuple[bool, int]:
+        kind = one.name.kind
+        return kind not in _FIRST, _LAST.index(kind) + 1 if kind in _LAST else 0
+
+    items = [
+        {
+            "apiVersion": one.api_version,
+            "kind": one.name.kind,
+            "metadata": {"namespace": one.name.namespace, "name": one.name.name},
+        }
+        for one in sorted(objects, key=order)
+    ]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    return StringCommand(f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -", _stdin=listed)
 
 
 @operation()
-def switched(stack: Stack, on: bool) -> Generator[StringCommand, None, None]:
-    """Keep the stack in the cluster, or out of it."""
-    yield from kept._inner([stack]) if on else removed._inner(stack)
+def switched(stack: Stack, on: bool, seen: StackObjects) -> Generator[StringCommand, None, None]:
+    """Keep the stack in the cluster, or out of it. `seen`: what preflight found of the stacks."""
+    yield from kept._inner([stack], seen) if on else removed._inner(stack, seen)
 
 
 @operation()

@@ -9,7 +9,8 @@ from pyinfra import host, logger
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.facts.files import EmptyFolder, FileStates, Missing
+from kubestage.facts.files import EmptyFolder, Missing
+from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import KUBECTL
 from kubestage.operations import stacks
 from kubestage.stacks.stack import Stack
@@ -31,9 +32,14 @@ def folders(volumes: Mapping[str, str]) -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def removed(stack: Stack, storage_class: str, timeout_s: int = 120) -> Generator[StringCommand, None, None]:
-    """Take the stack out of the cluster, once the volumes of claims that are gone have been deleted by it."""
-    if stack.manifest.path in host.get_fact(FileStates, paths=[stack.manifest.path]):
+def removed(
+    stack: Stack, storage_class: str, seen: StackObjects, timeout_s: int = 120
+) -> Generator[StringCommand, None, None]:
+    """Take the stack out of the cluster, once the volumes of claims that are gone have been deleted by it.
+
+    `seen`: what preflight found of the stacks.
+    """
+    if host.state.is_executing and stacks.in_cluster(stack, seen):
         names = f'{{.items[?(@.spec.storageClassName=="{storage_class}")].metadata.name}}'
         yield StringCommand(
             f"volumes=$({KUBECTL} get persistentvolumes -o jsonpath='{names}') &&",
@@ -42,7 +48,7 @@ def removed(stack: Stack, storage_class: str, timeout_s: int = 120) -> Generator
             f"{{ {KUBECTL} get persistentvolumes >&2;",
             "echo 'the stack storage stays while it has volumes: delete their claims' >&2; exit 1; }; fi",
         )
-    yield from stacks.removed._inner(stack)
+    yield from stacks.removed._inner(stack, seen)
 
 
 @operation()

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import yaml
 
 from kubestage.facts.kubernetes import Workload
-from kubestage.host_file import HostFile
-from kubestage.kubernetes import MANIFESTS
 from kubestage.settings import Settings
-from kubestage.stacks.stack import Stack, manifest
+from kubestage.stacks.stack import Stack, manifest, manifest_file
 
 # kubeadm's own.
 CLUSTER_DNS = Workload("kube-system", "Deployment", "coredns")
@@ -45,5 +43,4 @@ def reserved_node_ports(ports: Sequence[int]) -> Stack:
             "ports": [{"name": f"port-{port}", "protocol": "TCP", "port": port, "nodePort": port} for port in ports],
         },
     }
-    content = yaml.safe_dump(service, sort_keys=False)
-    return Stack(RESERVED_SERVICE, HostFile(f"{MANIFESTS}/{RESERVED_SERVICE}.yaml", content))
+    return Stack(RESERVED_SERVICE, manifest_file(RESERVED_SERVICE, yaml.safe_dump(service, sort_keys=False)))

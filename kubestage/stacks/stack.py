@@ -6,16 +6,17 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kubestage.facts.kubernetes import Workload
+from kubestage.facts.stack_objects import ObjectName
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import MANIFESTS
 from kubestage.settings import Settings
-
-STACK_LABEL = "kubestage/stack"  # label of a Secret: the stack that it was made for
+from kubestage.stacks.labels import labelled
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parents[2] / "files"),
@@ -58,11 +59,17 @@ class Stack:
     filled: Mapping[str, str] = field(default_factory=dict)
     definitions: str = ""
 
+    @property
+    def objects(self) -> frozenset[ObjectName]:
+        """What it puts into the cluster and keeps there, but for the `definitions`, which are others' to write."""
+        secrets = (ObjectName("", "Secret", secret.namespace, secret.name) for secret in self.secrets)
+        return frozenset((*map(_name, _documents(self.manifest.content)), *secrets))
+
     def readers(self, config_maps: Collection[tuple[str, str]]) -> list[Workload]:
         """The workloads whose pods mount one of these ConfigMaps, (namespace, name)."""
         found = []
-        for each in yaml.safe_load_all(self.manifest.content) if config_maps else ():
-            pod = each.get("spec", {}).get("template", {}).get("spec", {}) if each else {}
+        for each in _documents(self.manifest.content) if config_maps else ():
+            pod = each.get("spec", {}).get("template", {}).get("spec", {})
             namespace = each["metadata"].get("namespace", "") if pod else ""
             mounted = {volume["configMap"]["name"] for volume in pod.get("volumes", ()) if "configMap" in volume}
             if any((namespace, name) in config_maps for name in mounted):
@@ -70,9 +77,24 @@ class Stack:
         return found
 
 
+def _documents(content: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.load_all(content, yaml.CSafeLoader) if document]
+
+
+def _name(document: dict[str, Any]) -> ObjectName:
+    group = document["apiVersion"].rpartition("/")[0]
+    metadata = document["metadata"]
+    return ObjectName(group, document["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
 def manifest(name: str, settings: Settings, **values: object) -> HostFile:
-    """files/NAME/NAME.yaml.j2 with `settings` and `values` filled in."""
-    return HostFile(f"{MANIFESTS}/{name}.yaml", render(f"{name}/{name}.yaml.j2", settings, **values))
+    """The manifest of the stack `name`: files/NAME/NAME.yaml.j2 with `settings` and `values` filled in."""
+    return manifest_file(name, render(f"{name}/{name}.yaml.j2", settings, **values))
+
+
+def manifest_file(stack: str, content: str) -> HostFile:
+    """The stack's manifest as the control plane host has it: its objects bear the label by which they are known."""
+    return HostFile(f"{MANIFESTS}/{stack}.yaml", labelled(content, stack))
 
 
 def render(template: str, settings: Settings, **values: object) -> str:

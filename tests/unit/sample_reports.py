@@ -119,12 +119,17 @@ def _volume(words: list[str]) -> str:
 
 
 def control_plane(
-    number: int = 11, name: str = "cp1", services: str = "", nodes: str = "", volumes: Sequence[str] = ()
+    number: int = 11,
+    name: str = "cp1",
+    services: str = "",
+    nodes: str = "",
+    volumes: Sequence[str] = (),
+    stack_objects: Sequence[str] = (),
 ) -> str:
     """A finished control plane; `services` and `nodes` are more objects of its API, a line each.
 
     `volumes`: its PersistentVolumes, as "NAMESPACE/CLAIM|CLASS|SIZE"; with "|POLICY PHASE" where they are not in use,
-    and after that with "|NODE|FOLDER" where they lie on a node.
+    and after that with "|NODE|FOLDER" where they lie on a node. `stack_objects`: "STACK|VERSION|KIND|NAMESPACE|NAME".
     """
     return member(number, name) + "\n".join(
         [
@@ -138,6 +143,8 @@ def control_plane(
             f"object Node|/{name}|||10.0.0.{number}|True",
             *(f"object {line}" for line in (services + "\n" + nodes).split("\n") if line),
             *(_volume(volume.split("|")) for volume in volumes),
+            *(f"stack_object {one}|Apply" for one in stack_objects),
+            "stack_objects ",
             "",
         ]
     )

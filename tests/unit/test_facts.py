@@ -392,7 +392,7 @@ class TestCluster:
             "v1.ConfigMap.web.new": config,
             "apps.v1.Deployment.web.reader": annotated,
             "apps.v1.DaemonSet.web.new": annotated,
-            "apps.v1.DaemonSet.web.other": {"spec": {"revisionHistoryLimit": 1}},
+            "apps.v1.DaemonSet.web.other": {"metadata": {"labels": {"kubestage/stack": "web"}}},  # starts no pod anew
             "rbac.authorization.k8s.io.v1.ClusterRole..reader": {"rules": []},
         }
         live = {name: {"kind": "other"} for name in merged if ".new" not in name}

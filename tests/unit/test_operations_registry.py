@@ -12,7 +12,7 @@ from typing import Any
 import bcrypt
 import pytest
 from fake_hosts import Facts, Hosts, fact, unpacked
-from stub_programs import calls, run_with
+from stub_programs import run_with
 
 from kubestage.facts.registry import Logins, RegistryLogins
 from kubestage.host_file import HostFile
@@ -22,25 +22,19 @@ SITE = "registry.lab.test"
 FOLDER = "/etc/kubernetes/kubestage/registry"
 USERS = {"ci": "correct horse", "dev.2": 'quo"te\\and:colon'}
 READ = f"cat {FOLDER}/users.json 2>/dev/null"
-DELETE = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete secret registry-pull --namespace {} --ignore-not-found"
 
 
-def state(
-    users: dict[str, str], whole: bool = True, site: str = SITE, namespaces: Sequence[str] = ("default",)
-) -> Facts:
+def state(users: dict[str, str], whole: bool = True, site: str = SITE) -> Facts:
     """What the fact's command prints of files with these users."""
     content = registry.users_file(users)
     lines = [f"users {HostFile('', content).sha256}", *(f"name {name}" for name in users), f"site {site}"]
-    secrets = [f"secret {namespace} registry-pull" for namespace in namespaces]
-    return {fact(RegistryLogins): [*lines, *["whole"] * whole, "secret registry registry-users", *secrets]}
+    return {fact(RegistryLogins): [*lines, *["whole"] * whole]}
 
 
-def go(
-    facts: Facts, users: dict[str, str], namespaces: Sequence[str] = ("default",), on_host: Sequence[str] = ()
-) -> Hosts:
+def go(facts: Facts, users: dict[str, str], on_host: Sequence[str] = ()) -> Hosts:
     """`on_host`: the lines of users.json, for who reads it."""
     hosts = Hosts({"cp1": facts}, {"cp1": {READ: on_host}})
-    hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(users), namespaces=namespaces)
+    hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(users))
     hosts.execute()
     return hosts
 
@@ -129,16 +123,11 @@ class TestMadeOnce:
         assert len(self.users(state(USERS), registry.users_file(USERS))["kubestage"]) == 32
 
 
-def test_namespaces_that_left_the_settings() -> None:
-    hosts = go(state(USERS, namespaces=["a", "b", "default"]), USERS, namespaces=["default", "new"])
-    assert hosts.commands("cp1") == [DELETE.format("a"), DELETE.format("b")]
-
-
 def test_no_password_is_shown(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     hosts = Hosts({"cp1": {fact(RegistryLogins): []}})
     hosts.state.print_input = hosts.state.print_output = True  # as with -vvv
     with caplog.at_level("DEBUG", logger="pyinfra"):
-        hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(USERS), namespaces=[])
+        hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(USERS))
         hosts.execute()
     printed = caplog.text + "".join(capfd.readouterr())
     assert "tar --extract" in printed
@@ -149,9 +138,9 @@ def test_no_password_is_shown(caplog: pytest.LogCaptureFixture, capfd: pytest.Ca
 class TestFact:
     """Its command, run where the files are in a folder of the test."""
 
-    def ask(self, folder: Path, kubectl: str = "exit 1") -> Logins:
+    def ask(self, folder: Path) -> Logins:
         command = fact(RegistryLogins).replace("600 0:0", f"600 {os.getuid()}:{os.getgid()}")
-        result = run_with(folder, command, {"kubectl": kubectl}, ("/etc/kubernetes/kubestage/",))
+        result = run_with(folder, command, {}, ("/etc/kubernetes/kubestage/",))
         assert (result.returncode, result.stderr) == (0, "")
         assert not [password for password in USERS.values() if password in result.stdout]
         return RegistryLogins().process(result.stdout.splitlines())
@@ -170,12 +159,7 @@ class TestFact:
     def test_all_is_there(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         sha256 = HostFile("", registry.users_file(USERS)).sha256
-        secrets = (
-            "echo secret default registry-pull; echo secret registry registry-users; echo secret shop registry-pull"
-        )
-        assert self.ask(tmp_path, secrets) == Logins(
-            True, SITE, sha256, ("ci", "dev.2"), frozenset({"default", "shop"})
-        )
+        assert self.ask(tmp_path) == Logins(True, SITE, sha256, ("ci", "dev.2"))
 
     @pytest.mark.parametrize("name", ["users.json", "htpasswd", "config.json", "sums"])
     def test_what_is_not_whole(self, tmp_path: Path, name: str) -> None:
@@ -195,13 +179,6 @@ class TestFact:
         folder = self.write(tmp_path)
         (folder / "users.json").write_text(registry.users_file({"ci": "another one"}))
         assert not self.ask(tmp_path).whole
-
-    def test_which_secrets_are_asked_for(self, tmp_path: Path) -> None:
-        self.ask(tmp_path)
-        call = calls(tmp_path)[0].removeprefix("kubectl --kubeconfig /etc/kubernetes/admin.conf ")
-        assert call.startswith(
-            "get secrets --all-namespaces --request-timeout 10s --selector kubestage/stack=registry "
-        )
 
 
 def test_files_of_the_users(tmp_path: Path) -> None:

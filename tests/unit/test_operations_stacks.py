@@ -15,17 +15,28 @@ from stub_programs import calls, run_with
 
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
+from kubestage.facts.stack_objects import StackObjects
 from kubestage.host_file import HostFile
 from kubestage.operations import stacks
 from kubestage.stacks.stack import Secret, Stack
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+NOTHING_SEEN = StackObjects()  # by preflight
+
+
+def document(kind: str, more: str = "") -> str:
+    return f"apiVersion: demo/v1\nkind: {kind}\nmetadata: {{name: one}}\n{more}"
+
+
 PLAIN = Stack(
-    "plain", HostFile("/m/plain.yaml", "kind: Plain\nca: @CA@\n"), namespaces=("other",), filled={"@CA@": "cat /k/ca"}
+    "plain",
+    HostFile("/m/plain.yaml", document("Plain", 'ca: "@CA@"\n')),
+    namespaces=("other",),
+    filled={"@CA@": "cat /k/ca"},
 )
 LOGIN = Stack(
     "login",
-    HostFile("/m/login.yaml", "kind: Space\n---\nkind: Login\n---\nkind: Last\n"),
+    HostFile("/m/login.yaml", "---\n".join(map(document, ("Space", "Login", "Last")))),
     secrets=(Secret("login", "users", {"htpasswd": "/k/users", "salt": "/k/salt"}, type="demo/users"),),
 )
 WEB = Stack(
@@ -33,18 +44,22 @@ WEB = Stack(
     HostFile(
         "/m/web.yaml",
         """\
+apiVersion: apps/v1
 kind: Deployment
 metadata: {name: reader, namespace: web}
 spec: {template: {spec: {volumes: [{name: one, emptyDir: {}}, {name: two, configMap: {name: settings}}]}}}
 ---
+apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: other-reader, namespace: web}
 spec: {template: {spec: {volumes: [{name: one, configMap: {name: settings-of-another}}]}}}
 ---
+apiVersion: apps/v1
 kind: Deployment
 metadata: {name: none, namespace: web}
 spec: {template: {spec: {}}}
 ---
+apiVersion: batch/v1
 kind: CronJob
 metadata: {name: starts-anew, namespace: web}
 spec: {jobTemplate: {spec: {template: {spec: {volumes: [{name: one, configMap: {name: settings}}]}}}}}
@@ -79,20 +94,20 @@ def applied(*lines: str) -> Facts:
 
 class TestKept:
     def test_first(self) -> None:
-        files, command = told_by(stacks.kept, {**on_disk(), **applied()}, stacks=BOTH)
+        files, command = told_by(stacks.kept, {**on_disk(), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
         assert list(unpacked(files)) == PATHS
         assert command == Told(APPLY)
 
     def test_one_manifest_changed(self) -> None:
-        files, command = told_by(stacks.kept, {**on_disk(PLAIN), **applied()}, stacks=BOTH)
+        files, command = told_by(stacks.kept, {**on_disk(PLAIN), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
         assert unpacked(files) == {"/m/login.yaml": (LOGIN.manifest.content, "644")}
         assert command == Told(APPLY)
 
     def test_edited_in_the_cluster(self) -> None:
-        assert run(stacks.kept, {**on_disk(*BOTH), **applied()}, stacks=BOTH) == [APPLY]
+        assert run(stacks.kept, {**on_disk(*BOTH), **applied()}, stacks=BOTH, seen=NOTHING_SEEN) == [APPLY]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, {**on_disk(*BOTH), **applied("exit 0")}, stacks=BOTH) == []
+        assert run(stacks.kept, {**on_disk(*BOTH), **applied("exit 0")}, stacks=BOTH, seen=NOTHING_SEEN) == []
 
     @pytest.mark.parametrize(
         ("differs", "restart"),
@@ -109,12 +124,12 @@ class TestKept:
             fact(FileStates, paths=["/m/web.yaml"]): [f"644 0:0 {WEB.manifest.sha256} /m/web.yaml"],
             fact(ManifestsApplied, parts=["cat /m/web.yaml"]): [*lines, *differs, "exit 1"],
         }
-        (command,) = run(stacks.kept, facts, stacks=[WEB])
+        (command,) = run(stacks.kept, facts, stacks=[WEB], seen=NOTHING_SEEN)
         assert command.partition(" -f -")[2] == restart
 
     def test_the_cluster_is_asked_with_the_new_manifests(self) -> None:
         hosts = Hosts({"h1": {**on_disk(), **applied("exit 0")}})
-        hosts.prepare("h1", stacks.kept, stacks=BOTH)
+        hosts.prepare("h1", stacks.kept, stacks=BOTH, seen=NOTHING_SEEN)
         hosts.execute()
         asked = hosts.everything("h1").index(fact(ManifestsApplied, parts=PARTS))
         assert hosts.everything("h1").index(hosts.commands("h1")[0]) < asked
@@ -137,8 +152,8 @@ class TestApplyScript:
         assert self.go(tmp_path).returncode == 0
         namespace, plain, space, secret, *rest = yaml.safe_load_all((tmp_path / "applied").read_text())
         assert namespace == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
-        assert plain == {"kind": "Plain", "ca": "Y2E="}
-        assert [space, *rest] == [{"kind": "Space"}, {"kind": "Login"}, {"kind": "Last"}]
+        assert (plain["kind"], plain["ca"]) == ("Plain", "Y2E=")
+        assert [one["kind"] for one in (space, *rest)] == ["Space", "Login", "Last"]
         values = {key: base64.b64decode(value).decode() for key, value in secret.pop("data").items()}
         assert values == {"htpasswd": self.KEYS["k/users"], "salt": self.KEYS["k/salt"]}
         assert secret == {
@@ -154,60 +169,49 @@ class TestApplyScript:
         assert calls(tmp_path) == []
 
 
-DELETE = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s"
-REMOVED = [
-    f"{DELETE} secrets --all-namespaces --selector kubestage/stack=login",
-    f"{DELETE} -f /m/login.yaml && rm /m/login.yaml",
-]
-
-
-def test_removed() -> None:
-    assert run(stacks.removed, on_disk(LOGIN, of=[LOGIN]), stack=LOGIN) == REMOVED
-    assert run(stacks.removed, on_disk(of=[LOGIN]), stack=LOGIN) == []
-    deleted = [f"{DELETE} -f /m/plain.yaml && rm /m/plain.yaml"]  # the namespace stays: it is others'
-    assert run(stacks.removed, on_disk(PLAIN, of=[PLAIN]), stack=PLAIN) == deleted
-
-
 def test_switched() -> None:
     parts = PARTS[2:]
     facts = {**on_disk(LOGIN, of=[LOGIN]), fact(ManifestsApplied, parts=parts): ["exit 0"]}
-    assert run(stacks.switched, facts, stack=LOGIN, on=True) == []
-    assert run(stacks.switched, facts, stack=LOGIN, on=False) == REMOVED
+    assert run(stacks.switched, facts, stack=LOGIN, on=True, seen=NOTHING_SEEN) == []
+    assert run(stacks.switched, facts, stack=LOGIN, on=False, seen=NOTHING_SEEN) == ["rm /m/login.yaml"]
 
 
 class TestDefinitions:
     """A stack with CRDs, which others have written: a file that is on the host already."""
 
-    STACK = Stack("mesh", HostFile("/m/mesh.yaml", "kind: Mesh\n"), definitions="/m/crds.yaml")
-    CRDS = "644 0:0 0 /m/crds.yaml"
+    STACK = Stack("mesh", HostFile("/m/mesh.yaml", document("Mesh")), definitions="/m/crds.yaml")
+    PART = (
+        f"d=$({KUBECTL} label --local -f /m/crds.yaml kubestage/stack=mesh -o json) && "
+        "printf '%s\\n' \"$d\" | sed '1!s/^{$/---\\n{/'"
+    )
 
     def applied(self, *lines: str) -> Facts:
         manifest = self.STACK.manifest
         return {
             fact(FileStates, paths=["/m/mesh.yaml"]): [f"644 0:0 {manifest.sha256} {manifest.path}"],
-            fact(ManifestsApplied, parts=["cat /m/crds.yaml", "cat /m/mesh.yaml"]): lines,
+            fact(ManifestsApplied, parts=[self.PART, "cat /m/mesh.yaml"]): lines,
         }
 
-    def present(self, *lines: str) -> Facts:
-        return {fact(FileStates, paths=["/m/mesh.yaml", "/m/crds.yaml"]): lines}
-
     def test_they_are_served_before_what_is_of_their_kinds(self) -> None:
-        apply = f"{KUBECTL} apply --server-side --force-conflicts --field-manager kubestage"
-        assert run(stacks.kept, self.applied(), stacks=[self.STACK]) == [
-            f"{apply} -f /m/crds.yaml && {KUBECTL} wait --for condition=Established --timeout 60s -f /m/crds.yaml",
-            f"manifests=$(cat /m/mesh.yaml) && printf '%s\\n' \"$manifests\" | {apply} -f -",
+        apply = (
+            f"printf '%s\\n' \"$manifests\" | {KUBECTL} apply --server-side --force-conflicts --field-manager kubestage"
+        )
+        assert run(stacks.kept, self.applied(), stacks=[self.STACK], seen=NOTHING_SEEN) == [
+            f"manifests=$({self.PART}) && {apply} -f - && "
+            f"{KUBECTL} wait --for condition=Established --timeout 60s -f /m/crds.yaml",
+            f"manifests=$(cat /m/mesh.yaml) && {apply} -f -",
         ]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, self.applied("exit 0"), stacks=[self.STACK]) == []
+        assert run(stacks.kept, self.applied("exit 0"), stacks=[self.STACK], seen=NOTHING_SEEN) == []
 
-    def test_removed_after_what_is_of_their_kinds(self) -> None:
-        mesh, crds = (f"{DELETE} -f {path} && rm {path}" for path in ("/m/mesh.yaml", "/m/crds.yaml"))
-        both = self.present("644 0:0 0 /m/mesh.yaml", self.CRDS)
-        assert run(stacks.removed, both, stack=self.STACK) == [mesh, crds]
-        # A run was killed in between: there is nothing of their kinds any more, and nobody knows the kinds.
-        assert run(stacks.removed, self.present(self.CRDS), stack=self.STACK) == [crds]
-        assert run(stacks.removed, self.present(), stack=self.STACK) == []
+    def test_kubectl_puts_nothing_between_two_objects(self, tmp_path: Path) -> None:
+        objects = "".join(f'{{\n    "kind": "{kind}",\n    "spec": {{\n    }}\n}}\n' for kind in ("One", "Two"))
+        result = run_with(tmp_path, f"{self.PART} && echo --- && echo kind: Three", {"kubectl": f"printf '{objects}'"})
+        assert [each["kind"] for each in yaml.safe_load_all(result.stdout)] == ["One", "Two", "Three"]
+
+    def test_none_of_them_where_kubectl_fails(self, tmp_path: Path) -> None:
+        assert run_with(tmp_path, self.PART, {"kubectl": "exit 1"}).returncode != 0
 
 
 class TestServing:

@@ -240,6 +240,13 @@ KUBECTL = """\
 #!/bin/sh
 case "$*" in
     *"--cache-dir /dev/null/none"*"get services,nodes,persistentvolumes --all-namespaces -o jsonpath={range"*) ;;
+    *"--cache-dir /dev/null/none"*"api-resources --verbs list,delete --output name")
+        printf '%s\\n' deployments.apps events events.events.k8s.io endpoints; exit ;;
+    *"--cache-dir /dev/null/none"*"get deployments.apps,endpoints --all-namespaces --selector kubestage/stack "*)
+        echo "Warning: v1 Endpoints is deprecated in v1.33+" >&2
+        echo "stack_object web|apps/v1|Deployment|shop|web|Apply Update"
+        echo "stack_object web|v1|Endpoints|shop|web|"
+        exit ;;
     *) echo "unexpected: $*"; exit 1 ;;
 esac
 if [ -e "$0.down" ]; then echo "The connection was refused" >&2; exit 1; fi
@@ -330,6 +337,8 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
         "/etc/pki/front-proxy-ca.crt": None,
         "/kubelet/pki/kubelet-client-current.pem": load_pem_x509_certificate(pem.encode()),
     }
+    (ours,) = report.cluster.stack_objects.objects  # the label of the other one is a copy
+    assert (ours.stack, str(ours.name), report.cluster.stack_objects.error) == ("web", "Deployment shop/web", "")
 
     # The API down, a CA in a file, a package that was removed but not purged, a certificate that is missing.
     (tmp_path / "bin/kubectl.down").touch()

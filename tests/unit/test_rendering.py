@@ -382,7 +382,7 @@ class TestNetwork:
     def test_reserved_node_ports(self) -> None:
         stack = network.reserved_node_ports([2379, 6443])
         service = yaml.safe_load(stack.manifest.content)
-        assert service["metadata"]["labels"] == {"service.kubernetes.io/service-proxy-name": "reserved"}
+        assert service["metadata"]["labels"]["service.kubernetes.io/service-proxy-name"] == "reserved"
         assert service["spec"] == {
             "type": "NodePort",
             "ports": [

@@ -11,11 +11,15 @@ import pytest
 import yaml
 from fake_hosts import Hosts, fact, writes
 from sample_cluster import GROUPS, hosts_data
+from sample_reports import control_plane
 
 import tasks.dashboard
 from kubestage.dashboard_token import new_token
 from kubestage.facts.files import FileStates
+from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import ManifestsApplied, Workload
+from kubestage.facts.stack_objects import StacksInCluster
+from kubestage.kubernetes import MANIFESTS
 from kubestage.operations.stacks import manifest_commands
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
@@ -221,7 +225,10 @@ def test_a_new_token(flavour: str, audiences: list[str]) -> None:
 
 
 def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> list[str]:
-    """What the control plane host is told by the task; the first words of each command."""
+    """What the control plane host is told by the task; the first words of each command.
+
+    `on_disk`, `in_the_cluster`: where there is anything of these stacks.
+    """
     known = settings(dashboard_flavour="kube-web-view", **changed)
     wanted, other = dashboard.dashboard(known), dashboard.other_dashboard(known)
     facts: dict[str, list[str]] = {}
@@ -229,7 +236,10 @@ def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> l
         file = each.manifest
         facts[fact(FileStates, paths=[file.path])] = [f"644 0:0 {file.sha256} {file.path}"] if each in on_disk else []
         facts[fact(ManifestsApplied, parts=manifest_commands([each]))] = ["exit 0"] if each in in_the_cluster else []
-    checked = Checked(Cluster({"cp1": known}, ["cp1"], []), {}, {"cp1": "10.0.0.11"}, (), "lab")
+    there = [f"{each.name}|v1|Namespace||dashboard" for each in in_the_cluster]
+    facts[fact(StacksInCluster)] = [*(f"stack_object {one}|Apply" for one in there), "stack_objects "]
+    reports = {"cp1": parse(control_plane(stack_objects=there).splitlines(), 0, 0)}
+    checked = Checked(Cluster({"cp1": known}, ["cp1"], []), reports, {"cp1": "10.0.0.11"}, (), "lab")
     hosts = Hosts({"cp1": facts})
     hosts.prepare_task("cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), Path("kubeconfig")))
     hosts.execute()
@@ -244,8 +254,13 @@ class TestTask:
     def test_the_other_flavour_goes_first_as_it_takes_the_namespace_with_it(self) -> None:
         delete = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete --ignore-not-found --wait --timeout"
         write, _, _ = writes(stack("kube-web-view").manifest.path).partition("=")
-        assert told([stack("headlamp")], []) == [delete, write, "manifests"]
+        applied = [write, "manifests"]
+        # Whatever is on the host's disk.
+        rm = f"rm {MANIFESTS}/headlamp.yaml"
+        assert told([stack("headlamp")], [stack("headlamp")]) == [delete, rm, *applied]
+        assert told([], [stack("headlamp")]) == [delete, *applied]
+        assert told([stack("headlamp")], []) == [rm, *applied]
 
     def test_switched_off(self) -> None:
         off = told([stack("kube-web-view")], [stack("kube-web-view")], stacks=[])
-        assert [command.split()[3] for command in off] == ["delete"]
+        assert [command.split()[:4][-1] for command in off] == ["delete", f"{MANIFESTS}/kube-web-view.yaml"]

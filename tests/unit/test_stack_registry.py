@@ -54,7 +54,7 @@ def test_images_are_the_settings() -> None:
 
 def test_pods_fit_their_namespace() -> None:
     found = stack()
-    assert one(found, "Namespace")["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    assert one(found, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for pod in pods(found):
         check_unprivileged(pod)
         assert pod["spec"]["automountServiceAccountToken"] is False

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_hosts import Facts, fact, run
+from fake_hosts import Facts, fact, run, told_by
 from sample_stacks import check_labels, check_namespaced, check_unprivileged, documents, images, one, pods, settings
 from stub_programs import calls, run_with
 
 from kubestage.facts.files import EmptyFolder, FileStates, Missing
 from kubestage.facts.kubernetes import Workload
+from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.operations import storage as operations
 from kubestage.stacks import storage
 from kubestage.stacks.stack import Stack
@@ -134,18 +135,24 @@ WAIT = (
 
 
 class TestRemoved:
-    def on_disk(self, there: bool) -> Facts:
-        return {fact(FileStates, paths=[PATH]): [f"644 0:0 {'0' * 64} {PATH}"] * there}
+    SEEN = StackObjects((StackObject("storage", "v1", ObjectName("", "Namespace", "", "local-path-storage")),))
 
-    def go(self, there: bool) -> list[str]:
-        return run(operations.removed, self.on_disk(there), stack=stack(), storage_class="local-path")
+    def go(self, seen: StackObjects, on_disk: bool) -> list[str]:
+        facts = {
+            fact(FileStates, paths=[PATH]): [f"644 0:0 {'0' * 64} {PATH}"] * on_disk,
+            fact(StacksInCluster): ["stack_object storage|v1|Namespace||local-path-storage|Apply", "stack_objects "],
+        }
+        told = told_by(operations.removed, facts, stack=stack(), storage_class="local-path", seen=seen)
+        return [each.command for each in told]
 
-    def test_volumes_go_first(self) -> None:
-        delete = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f {PATH} && rm {PATH}"
-        assert self.go(there=True) == [WAIT, delete]
+    @pytest.mark.parametrize("on_disk", [True, False])
+    def test_volumes_go_first(self, on_disk: bool) -> None:
+        delete = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -"
+        assert self.go(self.SEEN, on_disk) == [WAIT, delete, *[f"rm {PATH}"] * on_disk]
 
     def test_it_is_not_there(self) -> None:
-        assert self.go(there=False) == []
+        assert self.go(StackObjects(), on_disk=False) == []
+        assert self.go(StackObjects(), on_disk=True) == [f"rm {PATH}"]
 
     def test_no_volumes(self, tmp_path: Path) -> None:
         assert run_with(tmp_path, WAIT, {"kubectl": ""}).returncode == 0

@@ -12,7 +12,7 @@ from sample_certificates import certificate, file, key_pem, new_key
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import bare, control_plane, member
 
-from kubestage.facts.host_report import parse
+from kubestage.facts.host_report import HostReport, parse
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
 from kubestage.settings import load
@@ -21,8 +21,13 @@ from tasks import certificates, host, ingress, network, runtime, storage
 Calls = list[tuple[str, dict[str, Any]]]
 
 
+def reports() -> dict[str, HostReport]:
+    """Those of a run whose control plane is there."""
+    return {"cp1": parse(control_plane().splitlines(), 0, 0)}
+
+
 def plan(*reserved: int) -> HostPlan:
-    checked = Checked(load(hosts_data(), GROUPS), {}, {"cp1": "10.0.0.11"}, reserved, "lab")
+    checked = Checked(load(hosts_data(), GROUPS), reports(), {"cp1": "10.0.0.11"}, reserved, "lab")
     return HostPlan("cp1", checked, ("cp1",), Path("kubeconfig"))
 
 
@@ -66,8 +71,8 @@ def test_no_port_to_reserve_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan_of(name: str, **settings: Any) -> HostPlan:
     cluster = load(hosts_data({"domain": "lab.test", **settings}), GROUPS)
     addresses = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
-    reports = {name: parse(bare(12).splitlines(), 0, 0)}
-    return HostPlan(name, Checked(cluster, reports, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
+    known = {name: parse(bare(12).splitlines(), 0, 0), **reports()}
+    return HostPlan(name, Checked(cluster, known, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
 
 
 @pytest.mark.parametrize(

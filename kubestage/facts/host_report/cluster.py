@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kubestage.facts import stack_objects
 from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import ADMIN_CONF, KUBECTL
 
 _OBJECT = (
@@ -22,12 +24,17 @@ _OBJECT = (
 
 _SCRIPT = r"""
 if [ -e @ADMIN_CONF@ ]; then
-    # No cache folder: kubectl would write one.
-    if objects=$(timeout 15 @KUBECTL@ --cache-dir /dev/null/none --request-timeout 5s \
+    if objects=$(@KUBECTL@ \
         get services,nodes,persistentvolumes --all-namespaces -o jsonpath=@OBJECT@ 2>&1)
-    then echo "cluster known"; echo "$objects"; else echo "cluster unknown $(echo "$objects" | tail -n 1)"; fi
+    then
+        echo "cluster known"
+        echo "$objects"
+        @STACK_OBJECTS@
+    else echo "cluster unknown $(echo "$objects" | tail -n 1)"; fi
 fi
 """
+# No cache folder: kubectl would write one.
+_KUBECTL = f"timeout 15 {KUBECTL} --cache-dir /dev/null/none --request-timeout 5s"
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,14 @@ class ClusterReport:
 
     `health_ports` are Services' health check NodePorts: on these kube-proxy itself listens.
     `volumes`: the "namespace/name" of a PersistentVolumeClaim, gone or not -> its volume.
+    `stack_objects`: what stacks have put there.
     """
 
     node_ports: Mapping[int, tuple[str, ...]]
     health_ports: Mapping[int, tuple[str, ...]]
     nodes: Mapping[str, Node]
     volumes: Mapping[str, Volume]
+    stack_objects: StackObjects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,22 +84,28 @@ class Living:
 
 
 def script() -> str:
-    return filled(_SCRIPT, {"ADMIN_CONF": ADMIN_CONF, "KUBECTL": KUBECTL, "OBJECT": shlex.quote(_OBJECT)})
+    words = {
+        "ADMIN_CONF": ADMIN_CONF,
+        "KUBECTL": _KUBECTL,
+        "OBJECT": shlex.quote(_OBJECT),
+        "STACK_OBJECTS": stack_objects.script(_KUBECTL),
+    }
+    return filled(_SCRIPT, words)
 
 
 def read(said: Answers) -> Living:
     known = said.first("cluster")
     return Living(
-        cluster=_cluster(said.all("object"), said.all("volume")) if known == "known" else None,
+        cluster=_cluster(said) if known == "known" else None,
         cluster_error=known.partition(" ")[2],
     )
 
 
-def _cluster(objects: Sequence[str], claimed: Sequence[str]) -> ClusterReport:
+def _cluster(said: Answers) -> ClusterReport:
     ports: dict[int, tuple[str, ...]] = {}
     health_ports: dict[int, tuple[str, ...]] = {}
     nodes: dict[str, Node] = {}
-    for line in objects:
+    for line in said.all("object"):
         kind, name, health, node_ports, address, ready = line.split("|")
         if kind == "Node":
             internal = next((one for one in address.split() if ":" not in one), "")
@@ -100,9 +115,10 @@ def _cluster(objects: Sequence[str], claimed: Sequence[str]) -> ClusterReport:
             for port in {int(word) for word in text.split()}:
                 found[port] = (*found.get(port, ()), name)
     volumes: dict[str, Volume] = {}
-    for line in claimed:
+    for line in said.all("volume"):
         claim, storage_class, size, fate, node, path = line.split("|", 5)
         volume = Volume(storage_class, size, leaving=fate == "Delete Released", node=node, path=path)
         if claim not in volumes or not volume.leaving:  # a new claim may have the name of one whose volume is leaving
             volumes[claim] = volume
-    return ClusterReport(ports, health_ports, nodes, volumes)
+    ours = stack_objects.read(said.all("stack_object"), said.one("stack_objects"))
+    return ClusterReport(ports, health_ports, nodes, volumes, ours)

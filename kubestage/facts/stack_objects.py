@@ -1,0 +1,94 @@
+"""What stacks have put into the cluster, as the API server knows it: no file on a host has a say in it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kubestage.facts.framed import Fact
+from kubestage.kubernetes import FIELD_MANAGER, KUBECTL, STACK_LABEL
+
+
+@dataclass(frozen=True)
+class ObjectName:
+    """What an object is known by, whatever version of its API it is read in; `namespace` is "" where it is in none."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class StackObject:
+    """An object in the cluster that `stack` has put there. `api_version`: as it was read, "apps/v1"."""
+
+    stack: str
+    api_version: str
+    name: ObjectName
+
+
+@dataclass(frozen=True)
+class StackObjects:
+    """What stacks have put into the cluster, and why that may not be all of it, or ""."""
+
+    objects: tuple[StackObject, ...] = ()
+    error: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether the API server has answered. Where it has, an error is about single kinds, as of a broken webhook."""
+        return bool(self.objects) or not self.error
+
+
+_OBJECT = (
+    f"{{range .items[*]}}stack_object {{.metadata.labels.{STACK_LABEL}}}|{{.apiVersion}}|{{.kind}}"
+    "|{.metadata.namespace}|{.metadata.name}"
+    f'|{{.metadata.managedFields[?(@.manager=="{FIELD_MANAGER}")].operation}}{{"\\n"}}{{end}}'
+)
+# Of every kind that can be listed and deleted. Events can be many, and nobody applies one.
+_SCRIPT = rf"""
+kinds=$(@KUBECTL@ api-resources --verbs list,delete --output name 2>/dev/null | grep -v '^events' | paste -sd , -)
+error=
+listed=$(@KUBECTL@ get "$kinds" --all-namespaces --selector {STACK_LABEL} \
+    --output jsonpath={shlex.quote(_OBJECT)} 2>&1) ||
+    error=$(echo "$listed" | grep -v -e '^stack_object ' -e '^Warning: ' | tail -n 1)
+echo "$listed" | grep '^stack_object '
+echo "stack_objects $error"
+"""
+
+
+def script(kubectl: str = KUBECTL) -> str:
+    """What prints, by that kubectl, a line "stack_object ..." for each object, and "stack_objects ERROR" at its end."""
+    return _SCRIPT.replace("@KUBECTL@", kubectl)
+
+
+def read(objects: Iterable[str], error: str) -> StackObjects:
+    """Of what script() has printed: the lines of `objects`, and the `error`, each without its first word."""
+    found = []
+    for line in objects:
+        stack, api_version, kind, namespace, name, operations = line.split("|")
+        # Labels are copied: by controllers to what they make of an object, and by people.
+        if "Apply" in operations.split():
+            group = api_version.rpartition("/")[0]
+            found.append(StackObject(stack, api_version, ObjectName(group, kind, namespace, name)))
+    return StackObjects(tuple(found), error)
+
+
+class StacksInCluster(Fact[StackObjects]):
+    """The StackObjects. On the control plane."""
+
+    @staticmethod
+    def default() -> StackObjects:
+        return StackObjects(error="no answer")
+
+    def ask(self) -> str:
+        return script(f"{KUBECTL} --request-timeout 10s")
+
+    def parse(self, output: Sequence[str]) -> StackObjects:
+        *objects, end = (line.split(" ", 1)[1] for line in output)
+        return read(objects, end)

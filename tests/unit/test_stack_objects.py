@@ -1,0 +1,246 @@
+"""What stacks have put into the cluster: labelled, told from what is others', and gone once no manifest has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_hosts import Facts, Hosts, Told, fact, told_by
+from pyinfra.api import OperationError
+from sample_stacks import documents, settings
+from stub_programs import calls, run_with
+
+from kubestage.facts.files import FileStates
+from kubestage.facts.kubernetes import ManifestsApplied
+from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
+from kubestage.host_file import HostFile
+from kubestage.operations import stacks
+from kubestage.stacks import catalogue, dashboard, network
+from kubestage.stacks.labels import labelled
+from kubestage.stacks.stack import Secret, Stack
+
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+DELETE = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -"
+MANIFEST = HostFile(
+    "/m/web.yaml",
+    """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: web}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, namespace: web}
+""",
+)
+WEB = Stack("web", MANIFEST, secrets=(Secret("shop", "login", {"key": "/k/key"}),), definitions="/m/crds.yaml")
+
+
+def thing(version: str, kind: str, namespace: str, name: str, stack: str = "web") -> StackObject:
+    return StackObject(stack, version, ObjectName(version.rpartition("/")[0], kind, namespace, name))
+
+
+WANTED = (
+    thing("v1", "Namespace", "", "web"),
+    thing("apps/v1beta9", "Deployment", "web", "shop"),  # another version of the same
+    thing("v1", "Secret", "shop", "login"),
+)
+CRD = thing("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "shops.example.com")
+OTHERS = thing("v1", "ConfigMap", "web", "old", stack="another")
+
+
+class TestLabels:
+    def test_every_object_of_every_stack_has_its_own(self) -> None:
+        common = settings()
+        every = [network.flannel(common), network.reserved_node_ports([22]), *catalogue.chosen(common).values()]
+        for stack in (*every, *dashboard.flavours(common).values()):
+            for document in documents(stack):
+                assert document["metadata"]["labels"]["kubestage/stack"] == stack.name, document["metadata"]
+            # No pod is made anew for a label, and no selector goes by it.
+            assert stack.manifest.content.count("kubestage/stack") == len(documents(stack))
+
+    def test_the_rest_of_the_text_stays(self) -> None:
+        text = (
+            "# Caf\u00e9\n"
+            "kind: One\nmetadata:\n  # why\n  name: \u6f22\u5b57 # here\n  namespace: n\n"
+            "data: |\n  metadata:\n    name: x\n"
+            "---\nkind: Two\nmetadata:\n    name: two\n    labels:\n        a: b\nspec: {metadata: {labels: {}}}\n"
+            "---\nkind: Three\nmetadata: {name: three}\n"
+            "---\nkind: Four\nmetadata: {labels: {}, name: four}\n"
+            "---\n# nothing\n"
+        )
+        made = labelled(text, "web")
+        for before, after in zip(yaml.safe_load_all(text), yaml.safe_load_all(made), strict=True):
+            if before is not None:
+                labels = {"kubestage/stack": "web", **before["metadata"].get("labels", {})}
+                assert after == {**before, "metadata": {**before["metadata"], "labels": labels}}
+        assert [line for line in text.splitlines() if "#" in line] == [
+            line for line in made.splitlines() if "#" in line
+        ]
+
+
+class TestFact:
+    KINDS = "printf '%s\\n' deployments.apps configmaps events events.events.k8s.io shops.example.com"
+
+    def ask(self, folder: Path, get: str) -> StackObjects:
+        kubectl = f'case "$*" in *api-resources*) {self.KINDS} ;; *) {get} ;; esac'
+        result = run_with(folder, fact(StacksInCluster), {"kubectl": kubectl})
+        assert result.stderr == ""
+        return StacksInCluster().process(result.stdout.splitlines())
+
+    def test_every_kind_is_asked_for_in_one_go(self, tmp_path: Path) -> None:
+        lines = ["web|apps/v1|Deployment|web|shop|Apply Update", "web|example.com/v1|Shop||one|Apply"]
+        # What a controller has made of an object, and what a person has copied, have its labels.
+        lines += ["web|v1|Endpoints|web|shop|", "web|v1|ConfigMap|default|copy|Update"]
+        found = self.ask(tmp_path, "; ".join(f"echo 'stack_object {line}'" for line in lines))
+        shop = thing("example.com/v1", "Shop", "", "one")
+        assert found == StackObjects((thing("apps/v1", "Deployment", "web", "shop"), shop))
+        asked = calls(tmp_path)[1]
+        assert "get deployments.apps,configmaps,shops.example.com --all-namespaces --selector kubestage/stack" in asked
+
+    def test_nothing_is_there(self, tmp_path: Path) -> None:
+        assert self.ask(tmp_path, "true") == StackObjects()
+        assert StackObjects().known
+
+    def test_silence_is_unknown(self, tmp_path: Path) -> None:
+        found = self.ask(tmp_path, "echo 'Warning: old' >&2; echo 'connection refused' >&2; exit 1")
+        assert (found.error, found.known) == ("connection refused", False)
+        assert not StacksInCluster.default().known
+
+    def test_one_kind_that_can_not_be_listed(self, tmp_path: Path) -> None:
+        line = "stack_object web|v1|Secret|web|one|Apply"
+        found = self.ask(tmp_path, f"echo '{line}'; echo 'conversion webhook failed' >&2; exit 1")
+        assert found == StackObjects((thing("v1", "Secret", "web", "one"),), "conversion webhook failed")
+        assert found.known
+
+
+def listed(*objects: StackObject, error: str = "") -> Facts:
+    """What StacksInCluster is answered."""
+    lines = [
+        f"stack_object {one.stack}|{one.api_version}|{one.name.kind}|{one.name.namespace}|{one.name.name}|Apply"
+        for one in objects
+    ]
+    return {fact(StacksInCluster): [*lines, f"stack_objects {error}"]}
+
+
+def on_disk(*paths: str) -> Facts:
+    state = {"/m/web.yaml": f"644 0:0 {MANIFEST.sha256}", "/m/crds.yaml": "644 0:0 0"}
+    asked = (["/m/web.yaml"], ["/m/web.yaml", "/m/crds.yaml"])
+    return {fact(FileStates, paths=each): [f"{state[path]} {path}" for path in paths if path in each] for each in asked}
+
+
+def deleted(told: Told) -> list[str]:
+    """The objects that the command deletes, in its order."""
+    assert told.command == DELETE
+    return [
+        f"{one['apiVersion']} {one['kind']} {one['metadata']['namespace']}/{one['metadata']['name']}"
+        for one in json.loads(told.stdin)["items"]
+    ]
+
+
+class TestRemoved:
+    EVERYTHING = (
+        CRD,
+        *WANTED,
+        thing("example.com/v1", "Shop", "web", "one"),
+        thing("apiregistration.k8s.io/v1", "APIService", "", "v1.example.com"),
+        thing("v1", "Secret", "elsewhere", "of-a-namespace-that-left-the-settings"),
+    )
+    ORDER = (
+        "apiregistration.k8s.io/v1 APIService /v1.example.com",
+        "apps/v1beta9 Deployment web/shop",
+        "v1 Secret shop/login",
+        "example.com/v1 Shop web/one",
+        "v1 Secret elsewhere/of-a-namespace-that-left-the-settings",
+        "v1 Namespace /web",
+        "apiextensions.k8s.io/v1 CustomResourceDefinition /shops.example.com",
+    )
+
+    def go(self, seen: StackObjects, there: Facts, *files: str) -> list[Told]:
+        return told_by(stacks.removed, {**on_disk(*files), **there}, stack=WEB, seen=seen)
+
+    @pytest.mark.parametrize("files", [[], ["/m/web.yaml"], ["/m/crds.yaml"], ["/m/web.yaml", "/m/crds.yaml"]], ids=str)
+    def test_what_is_there_goes_whatever_is_on_the_host_s_disk(self, files: Sequence[str]) -> None:
+        seen = StackObjects((*self.EVERYTHING, OTHERS))
+        delete, *rm = self.go(seen, listed(*self.EVERYTHING, OTHERS), *files)
+        assert deleted(delete) == list(self.ORDER)
+        assert rm == [Told(f"rm {' '.join(files)}")] * bool(files)
+
+    def test_a_run_was_killed_in_between(self) -> None:
+        (delete,) = self.go(StackObjects((CRD,)), listed(CRD))
+        assert deleted(delete) == [self.ORDER[-1]]
+        assert self.go(StackObjects(), {}, "/m/web.yaml") == [Told("rm /m/web.yaml")]
+
+    def test_it_has_gone_since_preflight(self) -> None:
+        assert self.go(StackObjects(WANTED), listed(OTHERS)) == []
+
+    def test_it_is_not_there_and_nobody_is_asked_again(self) -> None:
+        hosts = Hosts({"h1": on_disk()})
+        hosts.prepare("h1", stacks.removed, stack=WEB, seen=StackObjects((OTHERS,)))
+        hosts.execute()
+        assert set(hosts.everything("h1")) == {fact(FileStates, paths=["/m/web.yaml", "/m/crds.yaml"])}
+
+    def test_an_api_that_was_silent_at_first_is_asked_again(self) -> None:
+        (delete,) = self.go(StackObjects(error="connection refused"), listed(*WANTED))
+        assert len(deleted(delete)) == len(WANTED)
+
+    def test_unknown_is_not_absent(self) -> None:
+        silent = StackObjects(error="connection refused")
+        hosts = Hosts({"h1": {**on_disk(), **listed(error="connection refused")}})
+        hosts.prepare("h1", stacks.removed, stack=WEB, seen=silent)
+        with pytest.raises(
+            OperationError, match="does not say what stacks have put into the cluster: connection refused"
+        ):
+            hosts.execute()
+
+
+class TestKept:
+    """What a newer manifest no longer has."""
+
+    PARTS = (
+        "d=$(kubectl --kubeconfig /etc/kubernetes/admin.conf label --local -f /m/crds.yaml kubestage/stack=web -o json)"
+        " && printf '%s\\n' \"$d\" | sed '1!s/^{$/---\\n{/'",
+        *stacks.manifest_commands([WEB]),
+    )
+    DROPPED = (thing("v1", "ConfigMap", "web", "old"), thing("v1", "Secret", "left", "login"))
+
+    def go(self, *there: StackObject, same: bool = True, **seen: StackObjects) -> list[Told]:
+        facts = {
+            **on_disk("/m/web.yaml"),
+            **listed(*there),
+            fact(ManifestsApplied, parts=self.PARTS): [f"exit {int(not same)}"],
+        }
+        return told_by(stacks.kept, facts, stacks=[WEB], seen=seen.get("seen", StackObjects(there)))
+
+    def test_goes_and_nothing_besides(self) -> None:
+        (delete,) = self.go(*WANTED, *self.DROPPED, CRD, OTHERS)
+        assert deleted(delete) == ["v1 ConfigMap web/old", "v1 Secret left/login"]
+
+    def test_goes_after_what_is_new_has_come(self) -> None:
+        *applied, delete = self.go(*WANTED, *self.DROPPED, same=False)
+        assert [" apply " in each.command for each in applied] == [True, True]
+        assert len(deleted(delete)) == 2
+
+    def test_of_another_group_is_another_one(self) -> None:
+        (delete,) = self.go(*WANTED, thing("example.com/v1", "Deployment", "web", "shop"))
+        assert deleted(delete) == ["example.com/v1 Deployment web/shop"]
+
+    @pytest.mark.parametrize("there", [WANTED, (*WANTED, CRD, OTHERS), WANTED[:1]], ids=["all", "and others'", "less"])
+    def test_nothing_is_surplus_and_nobody_is_asked_again(self, there: Sequence[StackObject]) -> None:
+        facts = {**on_disk("/m/web.yaml"), fact(ManifestsApplied, parts=self.PARTS): ["exit 0"]}
+        assert told_by(stacks.kept, facts, stacks=[WEB], seen=StackObjects(tuple(there))) == []
+
+    def test_what_holds_data_of_others_stays_and_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        holders = (thing("v1", "Namespace", "", "old"), thing("v1", "PersistentVolumeClaim", "web", "data"))
+        with caplog.at_level("WARNING", logger="pyinfra"):
+            assert self.go(*WANTED, *holders) == []
+        assert caplog.text.count("Namespace old of web, PersistentVolumeClaim web/data of web") == 1
+        (delete,) = self.go(*WANTED, *holders, *self.DROPPED)
+        assert len(deleted(delete)) == 2
+
+    def test_an_api_that_was_silent_at_first_is_asked_again(self) -> None:
+        (delete,) = self.go(*WANTED, self.DROPPED[0], seen=StackObjects(error="connection refused"))
+        assert deleted(delete) == ["v1 ConfigMap web/old"]
