@@ -6,16 +6,35 @@ import os
 import subprocess
 from pathlib import Path
 
+from lab.build import product
 from lab.definition import BRIDGE, GATEWAY, NETWORK
 from lab.progress import StepFailed, resume_command
 
 CHAIN = "KUBESTAGE"
-# table, chain of the kernel's that jumps to ours first, rules of ours
-CHAINS = (
-    ("nat", "POSTROUTING", (f"-s {NETWORK} ! -d {NETWORK} -j MASQUERADE",)),
-    ("filter", "FORWARD", (f"-i {BRIDGE} -j ACCEPT", f"-o {BRIDGE} -j ACCEPT")),
-    ("filter", "INPUT", (f"-i {BRIDGE} -j ACCEPT",)),
-)
+
+
+def chains() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Table, chain of the kernel's that jumps to ours first, rules of ours in their order.
+
+    A Service's or a pod's address means nothing outside of the cluster. A packet to one, for which a host has no rule,
+    or from one must not leave by the machine's own uplink, where something may answer.
+    """
+    inside = (product()[name] for name in ("service_cidr", "pod_cidr"))
+    return (
+        ("nat", "POSTROUTING", (f"-s {NETWORK} ! -d {NETWORK} -j MASQUERADE",)),
+        (
+            "filter",
+            "FORWARD",
+            (
+                f"-i {BRIDGE} -o {BRIDGE} -j ACCEPT",
+                *(f"-d {cidr} -i {BRIDGE} -j REJECT --reject-with icmp-net-unreachable" for cidr in inside),
+                f"! -s {NETWORK} -i {BRIDGE} -j DROP",
+                f"-i {BRIDGE} -j ACCEPT",
+                f"-o {BRIDGE} -j ACCEPT",
+            ),
+        ),
+        ("filter", "INPUT", (f"-i {BRIDGE} -j ACCEPT",)),
+    )
 
 
 def link_name(address: str) -> str:
@@ -72,12 +91,14 @@ def up() -> None:
             f"link set {BRIDGE} up",
         ]
         command("ip", "-batch", "-", given="\n".join(lines))
-    for table, parent, rules in CHAINS:
+    for table, parent, rules in chains():
         chain = f"{CHAIN}-{parent}"
         if not _iptables(table, "--list-rules", chain):
             command("iptables", "--wait", "--table", table, "--new-chain", chain)
-        for rule in rules:
-            if not _iptables(table, "--check", chain, *rule.split()):
+        wanted = [f"-N {chain}", *(f"-A {chain} {rule}" for rule in rules)]
+        if command("iptables", "--wait", "--table", table, "--list-rules", chain).splitlines() != wanted:
+            command("iptables", "--wait", "--table", table, "--flush", chain)
+            for rule in rules:
                 command("iptables", "--wait", "--table", table, "--append", chain, *rule.split())
         if not _iptables(table, "--check", parent, "--jump", chain):
             command("iptables", "--wait", "--table", table, "--insert", parent, "--jump", chain)
@@ -85,7 +106,7 @@ def up() -> None:
 
 def down() -> None:
     """Remove what `up` and `connect` made."""
-    for table, parent, _rules in CHAINS:
+    for table, parent, _rules in chains():
         chain = f"{CHAIN}-{parent}"
         while _iptables(table, "--check", parent, "--jump", chain):
             command("iptables", "--wait", "--table", table, "--delete", parent, "--jump", chain)

@@ -13,17 +13,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import cgroups, host_delay, host_processes, hosts, lock
-from lab.definition import CHECKOUT, GATEWAY, state_dir
+from lab import build, cgroups, host_delay, host_processes, hosts, lock
+from lab.definition import CHECKOUT, GATEWAY, NETWORK, state_dir
 from tests.lab import commands
 
 WORKER = "kubestage0-w1"
+ETH_P_IP, ETH_P_ALL = 0x0800, 0x0003  # linux/if_ether.h
 
 
 lab = partial(commands.lab, KUBESTAGE_LAB_WORKERS="1")
@@ -89,6 +92,32 @@ def test_a_host_is_a_bare_server_with_all_that_kubernetes_needs_of_a_kernel() ->
         f"curl -fsS -o /dev/null -w '%{{http_code}}' http://{GATEWAY}:5000/v2/",
     )
     assert told.split() == ["debian", "running", "0", "1", "SSH-2.0", "200"]
+
+
+def test_no_packet_to_an_address_of_the_cluster_leaves_the_machine() -> None:
+    """Nor one from there: a host without rules for a Service, or for pods, would send it on to its gateway."""
+    inside = [IPv4Network(build.product()[name]) for name in ("service_cidr", "pod_cidr")]
+    uplink = subprocess.run(["ip", "-4", "route", "show", "default"], capture_output=True, text=True, check=True)
+    words = uplink.stdout.split()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as listener:
+        listener.bind((words[words.index("dev") + 1], ETH_P_ALL))
+        listener.setblocking(False)
+        for network in inside:
+            refused = on("w1", f"timeout 5 bash -c ': </dev/tcp/{network[-2]}/9' 2>&1; true")
+            assert refused.endswith("Network is unreachable"), refused
+            own, outside = f"{network[1]}/32 dev lo", NETWORK.broadcast_address + 1
+            on("w1", f"ip address add {own}; ping -c 1 -W 1 -I {network[1]} {outside}; ip address delete {own}")
+        seen = [IPv4Address(address) for packet in received(listener) for address in (packet[12:16], packet[16:20])]
+    assert [address for address in seen if any(address in network for network in inside)] == []
+
+
+def received(listener: socket.socket) -> Iterator[bytes]:
+    """The IPv4 packets that are there by now, from their headers on."""
+    with suppress(BlockingIOError):
+        while True:
+            packet, (_, protocol, *_) = listener.recvfrom(65535)
+            if protocol == ETH_P_IP:
+                yield packet
 
 
 def test_up_again_changes_nothing() -> None:
