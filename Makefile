@@ -8,12 +8,13 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 # What a failed step names as the command to go on.
-demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS)
+demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
+demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
 .PHONY: help setup setup-tests venv demo test lint unit lab-test verify kubeconfig status dashboard-token trust bench lab-up lab-down clean
 
 help:
-	@echo 'make demo         a cluster on this machine, from bare hosts, verified'
+	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
 	@echo 'make test         lint, unit tests, lab tests'
 	@echo 'make lint unit    only those'
 	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'

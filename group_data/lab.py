@@ -1,11 +1,16 @@
 """What a host made by lab/ needs differently: a container's kernel limits, and the mirror on the lab's bridge."""
 
+from lab.build import product as _product
 from lab.definition import MIRROR_URL as _MIRROR
+from lab.definition import OWN_MIRROR as _OWN
 from lab.definition import REGISTRY_URL as _REGISTRY
+from lab.definition import builds as _builds
+from lab.definition import mirror as _mirror
 
-mirror = "lab"
+mirror = _mirror()
 mirrors = {
-    "lab": {
+    **_product()["mirrors"],
+    _OWN: {
         "kubernetes_apt": f"{_MIRROR}/kubernetes/core/stable/{{minor}}/deb",
         "kubernetes_key": f"{_MIRROR}/kubernetes/core/stable/{{minor}}/deb/Release.key",
         "docker_apt": f"{_MIRROR}/docker-ce/linux/{{os}}",
@@ -20,7 +25,7 @@ mirrors = {
 }
 
 domain = "lab.test"
-dashboard_flavour = "kube-web-view"  # Headlamp's image can't be built here
+dashboard_flavour = "kube-web-view" if _builds() else "headlamp"  # Headlamp's image can't be built here
 
 cgroup_driver = "cgroupfs"  # a container's systemd does not own its cgroup tree
 kubelet_config = {

@@ -79,6 +79,13 @@ class GoProgram:
         versions = [go_version(), *(debian_version(package) for package in self.libraries)]
         return f"{self.version}-{digest(self.source / 'go.mod', self.source / 'go.sum', flags, *versions)}"
 
+    def fetch(self) -> None:
+        """Have the Go client keep the source of all that goes into the commands; nothing where they are built."""
+        if not (cache_dir() / "programs" / self.name / self.key()).is_dir():
+            argv = ["go", "list", "-mod=readonly", "-deps", *(["-tags", self.tags] if self.tags else []), "tool"]
+            title = f"fetch the source of {self.name} {self.version}"
+            run(argv, env=self.environment(), cwd=self.source, log=log_file(f"{self.name}-source"), title=title)
+
     def build(self) -> Path:
         """The folder that holds the finished commands."""
 
@@ -346,8 +353,3 @@ def debian_version(package: str) -> str:
 
 def _output(argv: list[str]) -> str:
     return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, cwd="/").stdout.strip()
-
-
-def programs() -> dict[str, Path]:
-    """Build every program that is not in the cache yet; name -> the folder that holds its commands."""
-    return {program.name: program.build() for program in CATALOGUE}

@@ -16,6 +16,7 @@ GATEWAY = str(NETWORK[1])  # the bridge's own address; the mirror listens here a
 MIRROR_URL = f"http://{GATEWAY}:8080"  # apt repositories and pinned files
 REGISTRY_URL = f"http://{GATEWAY}:5000"  # images, each under its upstream name as a path
 FIRST_HOST = 11  # the first host is 10.77.0.11
+OWN_MIRROR = "lab"  # the mirror profile of what this machine has built itself
 
 
 def cache_dir() -> Path:
@@ -26,6 +27,25 @@ def cache_dir() -> Path:
 def state_dir() -> Path:
     """Where a running lab keeps its hosts' disks, keys and pids; gone after `down`."""
     return cache_dir() / "running"
+
+
+def mirror() -> str:
+    """The mirror profile that the hosts install from: KUBESTAGE_LAB_MIRROR, else what the running lab was made with."""
+    return os.environ.get("KUBESTAGE_LAB_MIRROR") or (_kept().read_text() if _kept().exists() else OWN_MIRROR)
+
+
+def keep_mirror() -> None:
+    """Remember it for as long as the lab is up, so that no later command has to name it."""
+    _kept().write_text(mirror())
+
+
+def _kept() -> Path:
+    return state_dir() / "mirror-profile"
+
+
+def builds() -> bool:
+    """Whether the hosts install what this machine builds; else nothing is built."""
+    return mirror() == OWN_MIRROR
 
 
 @dataclass(frozen=True)

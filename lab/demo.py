@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab import build
-from lab.definition import CHECKOUT
+from lab import artifacts
+from lab.__main__ import ssh_command
+from lab.definition import CHECKOUT, builds, cache_dir, hosts, mirror
 from lab.progress import StepFailed
 
 INVENTORY = "inventory/lab.py"
@@ -19,20 +20,30 @@ KUBECONFIG = CHECKOUT / ".state" / "lab" / "kubeconfig"
 TOOLS = Path(sys.executable).parent  # the virtual environment's
 
 
-def kubectl() -> Path:
-    """The kubectl that the lab has built for the pinned version."""
-    version = build.product()["kubernetes_version"]
-    release = next(release for release in build.RELEASES if release.version == version)
-    return release.kubernetes.build() / "kubectl"
+KUBECTL = TOOLS / "kubectl"  # beside the virtual environment's own commands
 
 
-def link_kubectl() -> Path:
-    """A link to it beside the virtual environment's own commands."""
-    link = TOOLS / "kubectl"
-    if not (link.is_symlink() and link.readlink() == kubectl()):
-        link.unlink(missing_ok=True)
-        link.symlink_to(kubectl())
-    return link
+def announcement() -> str:
+    """What will be done, and about how long it takes on 2 cores."""
+    number = len(hosts())
+    run = f"then a cluster of {number} hosts, deployed and verified"
+    if not builds():
+        return f"Nothing is built: the hosts install from the mirror profile {mirror()!r}, as fast as that is; {run}."
+    if artifacts.ready():
+        return f"Everything is built; {run}: about 2 minutes."
+    return (
+        f"All that the hosts install is built from source, once: about 25 minutes, kept in {cache_dir()}; "
+        f"{run}: about 2 minutes."
+    )
+
+
+def fetch_kubectl() -> None:
+    """The hosts' own, as KUBECTL."""
+    partial = KUBECTL.with_suffix(".partial")
+    with partial.open("wb") as file:
+        subprocess.run([*ssh_command(hosts()[0].name), "cat", "/usr/bin/kubectl"], stdout=file, check=True)
+    partial.chmod(0o755)
+    partial.rename(KUBECTL)
 
 
 def step(title: str, argv: Sequence[str | Path], resume: str) -> float:
@@ -51,17 +62,18 @@ def show(*words: str) -> None:
     """Run kubectl against the lab's cluster and show what it says."""
     environment = {**os.environ, "KUBECONFIG": str(KUBECONFIG)}
     print(f"\n$ kubectl {' '.join(words)}", flush=True)
-    if subprocess.run([kubectl(), *words], env=environment, check=False).returncode:
+    if subprocess.run([KUBECTL, *words], env=environment, check=False).returncode:
         raise StepFailed(f"kubectl {' '.join(words)} failed; to go on: make demo")
 
 
 def demo() -> None:
     """All steps, then the cluster as kubectl shows it and the time of each."""
+    print(announcement())
     begin = time.monotonic()
     times = {"lab up": step("lab up", [sys.executable, "-m", "lab", "up"], "make demo")}
     pyinfra: list[str | Path] = [TOOLS / "pyinfra", INVENTORY, "deploy.py", "-y"]
     times["deploy"] = step("deploy", pyinfra, "make demo")
-    link_kubectl()
+    fetch_kubectl()
     verify = [sys.executable, "-m", "pytest", "tests/verify", "--inventory", INVENTORY]
     times["verify"] = step("verify", verify, f"make verify INVENTORY={INVENTORY}")
     times["all"] = time.monotonic() - begin

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab import artifacts, cgroups, host_delay, host_kernel, host_processes, lock, mirror, network, rootfs
 from lab.cache import remove_tree
-from lab.definition import BRIDGE, hosts, state_dir
+from lab.definition import BRIDGE, builds, hosts, keep_mirror, state_dir
 from lab.host import Host, client_key, hosts_dir, known_hosts, mounts
 from lab.progress import StepFailed, resume_command, step
 
@@ -47,13 +47,15 @@ def _recorded_address(name: str) -> str:
 def up() -> None:
     """Make everything of the lab that is missing, and wait until each host's sshd answers."""
     lock.claim()
-    artifacts.prepare()
+    if builds():
+        artifacts.prepare()
     rootfs.tree()
     hosts_dir().mkdir(parents=True, exist_ok=True)
+    keep_mirror()
     client_key()
     host_kernel.prepare()
     network.up()
-    if len(mirror.running(state_dir())) != 2:
+    if builds() and len(mirror.running(state_dir())) != 2:
         mirror.start(state_dir())
     now = wanted()
     gone = [host for host in existing() if host.name not in {wish.name for wish in now}]

@@ -18,6 +18,7 @@ ERROR_LINES = 15  # of a failed command's log, in its error message
 
 _lock = threading.Lock()
 _running: list[object] = []  # the steps under way; only the newest one shows its time
+_position = threading.local()  # .text: which of how many the steps of this thread belong to
 
 
 class StepFailed(Exception):
@@ -36,8 +37,19 @@ def _say(text: str, *, end: str = "\n") -> None:
 
 
 @contextmanager
+def counted(number: int, total: int) -> Iterator[None]:
+    """Begin the titles of all steps in this thread with "7 of 21: "."""
+    _position.text = f"{number} of {total}: "
+    try:
+        yield
+    finally:
+        _position.text = ""
+
+
+@contextmanager
 def step(title: str) -> Iterator[None]:
     """Show `title` at once, how long it has taken at least every 10 s, and its time at the end (on stderr)."""
+    title = getattr(_position, "text", "") + title
     terminal = sys.stderr.isatty()
     begin = time.monotonic()
     done = threading.Event()

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from lab import cgroups
 from lab.debian_packages import ARTIFACTS, HOSTS, TESTS, VENV
-from lab.definition import CHECKOUT, cache_dir
+from lab.definition import CHECKOUT, OWN_MIRROR, builds, cache_dir, mirror
 from lab.progress import StepFailed, resume_command, run
 
 MIB = 1 << 20
@@ -53,11 +54,12 @@ class Machine:
     go: str  # such as go1.26.8; empty: none
     tools: frozenset[str]
     kernel_lacks: tuple[str, ...]
+    builds: bool = True  # what the hosts install; else they have it from a mirror profile
 
 
 def problems(found: Machine) -> list[str]:
     """All that keeps the lab from running here, one line each: what was found, and what is needed."""
-    need_disk = NEED_WARM_DISK_MIB if found.warm else NEED_COLD_DISK_MIB
+    need_disk = NEED_WARM_DISK_MIB if found.warm or not found.builds else NEED_COLD_DISK_MIB
     checks: list[tuple[bool, str]] = [
         (found.root, "not root: mounts, links and hosts can be made by root alone; give the command as root"),
         (
@@ -81,7 +83,7 @@ def problems(found: Machine) -> list[str]:
             "name another one with PYTHON=…",
         ),
         (
-            go_numbers(found.go) >= NEED_GO,
+            not found.builds or go_numbers(found.go) >= NEED_GO,
             f"Go {found.go or 'is not on PATH'}: at least {NEED_GO[0]}.{NEED_GO[1]} is needed (https://go.dev/dl)",
         ),
     ]
@@ -120,6 +122,7 @@ def look() -> Machine:
         go=_output(["go", "env", "GOVERSION"]),
         tools=frozenset(tool for tool in ("git", "make") if shutil.which(tool)),
         kernel_lacks=tuple(_kernel_lacks()) if os.geteuid() == 0 else (),
+        builds=builds(),
     )
 
 
@@ -156,9 +159,17 @@ def _output(argv: list[str]) -> str:
         return ""
 
 
+def profile_problems(name: str) -> list[str]:
+    """What is wrong with the mirror profile of that name."""
+    profiles = [OWN_MIRROR, *runpy.run_path(str(CHECKOUT / "group_data" / "all.py"))["mirrors"]]
+    if name in profiles:
+        return []
+    return [f"there is no mirror profile {name!r}: MIRROR is one of {', '.join(profiles)}, or left out"]
+
+
 def check() -> None:
     """StepFailed with all problems of the machine, before anything is done."""
-    found = problems(look())
+    found = [*profile_problems(mirror()), *problems(look())]
     if found:
         raise StepFailed(
             "This machine can't run the lab; nothing was changed:\n"

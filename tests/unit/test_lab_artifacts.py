@@ -286,6 +286,20 @@ def test_a_long_step_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch, capsys
     assert "wait ... 0 s\n" in seen
 
 
+def test_steps_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.counted(7, 21), progress.step("build x"):
+        pass
+    with progress.step("boot"):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [
+        "7 of 21: build x ...",
+        "7 of 21: build x",
+        "boot ...",
+        "boot",
+    ]
+
+
 # --- Packages --------------------------------------------------------------------------------------------------------
 def _package(tmp_path: Path, *, start: bool) -> packages.Package:
     (tmp_path / "unit").write_text("[Service]\n")

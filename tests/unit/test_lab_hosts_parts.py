@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import __main__ as command_line
-from lab import cgroups, host_delay, host_kernel, host_processes, lock, network, rootfs, setup
+from lab import cgroups, definition, demo, host_delay, host_kernel, host_processes, lock, network, rootfs, setup
 from lab.definition import NETWORK
 from lab.progress import StepFailed
 
@@ -234,6 +234,38 @@ def test_all_lacks_are_told_at_once() -> None:
 
 def test_a_warm_cache_needs_less_disk() -> None:
     assert setup.problems(replace(GOOD, disk_mib=9000, warm=True)) == []
+
+
+def test_hosts_that_install_from_a_mirror_need_no_compiler_and_less_disk() -> None:
+    assert setup.problems(replace(GOOD, disk_mib=9000, go="", builds=False)) == []
+
+
+def test_a_mirror_profile_that_does_not_exist_is_told() -> None:
+    assert setup.profile_problems("upstream") == setup.profile_problems("lab") == []
+    assert setup.profile_problems("upsteam") == [
+        "there is no mirror profile 'upsteam': MIRROR is one of lab, upstream, aliyun, or left out"
+    ]
+
+
+def test_the_mirror_that_a_lab_was_made_with_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBESTAGE_CACHE", str(tmp_path))
+    monkeypatch.delenv("KUBESTAGE_LAB_MIRROR", raising=False)
+    assert (definition.mirror(), definition.builds()) == ("lab", True)
+    definition.state_dir().mkdir()
+    monkeypatch.setenv("KUBESTAGE_LAB_MIRROR", "upstream")
+    definition.keep_mirror()
+    monkeypatch.setenv("KUBESTAGE_LAB_MIRROR", "")  # as the Makefile has it where MIRROR is left out
+    assert (definition.mirror(), definition.builds()) == ("upstream", False)
+
+
+def test_the_demo_says_first_what_will_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBESTAGE_CACHE", str(tmp_path))
+    monkeypatch.setenv("KUBESTAGE_LAB_MIRROR", "")
+    assert "built from source, once: about 25 minutes" in demo.announcement()
+    (tmp_path / "registry" / "0123").mkdir(parents=True)
+    assert demo.announcement().startswith("Everything is built; then a cluster of 3 hosts")
+    monkeypatch.setenv("KUBESTAGE_LAB_MIRROR", "upstream")
+    assert demo.announcement().startswith("Nothing is built: the hosts install from the mirror profile 'upstream'")
 
 
 @pytest.mark.parametrize(
