@@ -52,6 +52,7 @@ def headlamp(settings: Settings) -> Stack:
         ingress=sites.ingress(settings, "dashboard", NAMESPACE, "headlamp", 80),
         namespace=NAMESPACE,
         people=PEOPLE,
+        session_s=TOKEN_LIFETIME_S,
     )
     return Stack("headlamp", content, workloads=(Workload(NAMESPACE, "Deployment", "headlamp"),))
 

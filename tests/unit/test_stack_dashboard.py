@@ -101,6 +101,19 @@ class TestBothFlavours:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
             assert not {"secrets", "*"} & {*rule["resources"], *rule["apiGroups"]}
 
+    def test_what_the_pages_list_is_read(self, flavour: str) -> None:
+        (role,) = of_kind("ClusterRole", flavour)
+        read = {f"{resource}.{rule['apiGroups'][0]}" for rule in role["rules"] for resource in rule["resources"]}
+        assert {
+            "storageclasses.storage.k8s.io",
+            "csidrivers.storage.k8s.io",
+            "priorityclasses.scheduling.k8s.io",
+            "leases.coordination.k8s.io",
+            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+            "validatingwebhookconfigurations.admissionregistration.k8s.io",
+            "httpproxies.projectcontour.io",
+        } <= read
+
     def test_the_pod_is_as_the_namespace_asks(self, flavour: str) -> None:
         assert documents(flavour)[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
         pod = the_pod(flavour)["spec"]
@@ -122,6 +135,17 @@ class TestHeadlamp:
 
     def test_administrators_by_setting(self) -> None:
         assert rights("headlamp", dashboard_admin=True)["cluster-admin"] == ["dashboard"]
+
+    def test_a_session_ends_with_its_token(self) -> None:
+        (container,) = the_pod("headlamp")["spec"]["containers"]
+        assert f"-session-ttl={dashboard.TOKEN_LIFETIME_S}" in container["args"]
+
+    def test_it_writes_to_nothing_but_a_tmp_of_its_own(self) -> None:
+        pod = the_pod("headlamp")["spec"]
+        (container,) = pod["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+        assert [volume for volume in pod["volumes"] if "emptyDir" not in volume] == []
 
     def test_image(self) -> None:
         (container,) = the_pod("headlamp", headlamp_image="example.com/h:1")["spec"]["containers"]
