@@ -38,9 +38,9 @@ def other_dashboard(settings: Settings) -> Stack:
     return stack
 
 
-def token_audiences(settings: Settings) -> list[str]:
+def token_audiences(settings: Settings, flavour: str) -> list[str]:
     """For whom a person's token is: for the API where Headlamp passes it on, else for the site alone."""
-    return [] if settings.dashboard_flavour == "headlamp" else [_site(settings)]
+    return [] if flavour == "headlamp" else [_site(settings)]
 
 
 def headlamp(settings: Settings) -> Stack:

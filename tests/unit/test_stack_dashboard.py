@@ -14,7 +14,7 @@ from sample_cluster import GROUPS, hosts_data
 from sample_reports import control_plane
 
 import tasks.dashboard
-from kubestage.dashboard_token import new_token
+from kubestage.dashboard_token import new_token, running_flavour
 from kubestage.facts.files import FileStates
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import ManifestsApplied, Workload
@@ -152,7 +152,7 @@ class TestHeadlamp:
         assert container["image"] == "example.com/h:1"
 
     def test_tokens_are_for_the_api(self) -> None:
-        assert dashboard.token_audiences(settings(dashboard_flavour="headlamp")) == []
+        assert dashboard.token_audiences(settings(), "headlamp") == []
 
 
 def filters(**changed: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -204,7 +204,7 @@ class TestKubeWebView:
 
     def test_tokens_are_for_the_site_alone(self) -> None:
         chosen = settings(dashboard_flavour="kube-web-view", https_port=8443, http_redirect=False)
-        assert dashboard.token_audiences(chosen) == ["https://dashboard.lab.test:8443"]
+        assert dashboard.token_audiences(chosen, "kube-web-view") == ["https://dashboard.lab.test:8443"]
         assert provider(https_port=8443, http_redirect=False)["audiences"] == ["https://dashboard.lab.test:8443"]
 
     def test_the_issuer_is_the_api_servers(self) -> None:
@@ -243,9 +243,18 @@ class Core:
 )
 def test_a_new_token(flavour: str, audiences: list[str]) -> None:
     core = Core()
-    assert new_token(core, settings(dashboard_flavour=flavour)) == "a.b.c"
+    assert new_token(core, settings(), flavour) == "a.b.c"
     spec = {"audiences": audiences, "expirationSeconds": 3600}
     assert core.asked == [("dashboard", "dashboard", {"spec": spec})]
+
+
+@pytest.mark.parametrize(("deployments", "flavour"), [(["other", "headlamp"], "headlamp"), (["other"], ""), ([], "")])
+def test_the_flavour_that_runs(deployments: list[str], flavour: str) -> None:
+    def listed(namespace: str, **_: Any) -> Any:
+        assert namespace == "dashboard"
+        return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in deployments])
+
+    assert running_flavour(SimpleNamespace(list_namespaced_deployment=listed)) == flavour
 
 
 def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> list[str]:
