@@ -59,7 +59,7 @@ service_cidr = "10.96.0.0/12"
 api_port = 6443
 api_extra_sans = []  # more names or addresses in the API server's certificate; public_address is always in
 certificate_renew_days = 60  # a run renews what ends within so many days: kubeadm's, the kubelets', the sites'
-schedule_on_control_plane = False  # lift the control plane's taint; needed where there is no worker
+schedule_on_control_plane = None  # True: pods may run there; None: where there is no worker
 
 # --- NodePorts -------------------------------------------------------------------------------------------------------
 node_port_range = "80-32767"
@@ -88,7 +88,7 @@ wildcard_key = ""  # its key: a PEM file on your machine
 http_port = 80  # the NodePort of the sites; 0: HTTPS alone
 https_port = 443
 http_redirect = True  # send requests to the platform's own sites from HTTP to HTTPS; needs http_port 80, https_port 443
-ingress_replicas = 2  # of Contour, which tells the Envoys (one a node) what to serve, and of the default backend
+ingress_replicas = None  # of Contour, which tells the Envoys what to serve, and of the default backend; None: 1 or 2
 ingress_traffic_policy = "Local"  # "Local": sites see clients' addresses; "Cluster": any node serves for any other
 contour_crds_url = "https://raw.githubusercontent.com/projectcontour/contour/v1.33.8/examples/contour/01-crds.yaml"
 contour_crds_sha256 = "c02ed88146211c84edcafb718191f403ab35d8a9c6593bdc244338d20e8461b2"

@@ -52,7 +52,19 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
         problems += rule(draft)
     if problems:
         raise SettingsError(_merge(problems, list(hosts)))
-    return Cluster(settings, draft.control_plane, list(dict.fromkeys(groups.get(WORKERS, ()))))
+    return Cluster(_fitted(draft), draft.control_plane, list(dict.fromkeys(groups.get(WORKERS, ()))))
+
+
+def _fitted(draft: Draft) -> dict[str, Settings]:
+    """Every host's settings, with what is left to the number of hosts filled in."""
+    room = sum(draft.takes_pods(host, settings) for host, settings in draft.settings.items())
+    fits = {"schedule_on_control_plane": draft.alone, "ingress_replicas": max(1, min(2, room))}
+    return {
+        host: settings.model_copy(
+            update={name: value for name, value in fits.items() if getattr(settings, name) is None}
+        )
+        for host, settings in draft.settings.items()
+    }
 
 
 def _connector_keys() -> frozenset[str]:

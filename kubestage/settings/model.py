@@ -84,7 +84,7 @@ class Settings(BaseModel):
     api_port: Port
     api_extra_sans: Annotated[tuple[AddressOrName, ...], _listed]
     certificate_renew_days: Annotated[int, AfterValidator(values.renew_days)]
-    schedule_on_control_plane: bool
+    schedule_on_control_plane: bool | None
 
     node_port_range: Annotated[str, AfterValidator(values.port_range)]
     node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
@@ -108,7 +108,7 @@ class Settings(BaseModel):
     http_port: Annotated[int, AfterValidator(values.port_or_zero)]
     https_port: Port
     http_redirect: bool
-    ingress_replicas: Count
+    ingress_replicas: Count | None
     ingress_traffic_policy: Annotated[str, AfterValidator(values.traffic_policy)]
     contour_crds_url: Url
     contour_crds_sha256: Annotated[str, AfterValidator(values.sha256)]

@@ -105,11 +105,11 @@ def redirect(draft: Draft) -> Iterator[Problem]:
 
 def replicas(draft: Draft) -> Iterator[Problem]:
     placed = dict(draft.valid("node_taints", "schedule_on_control_plane"))
-    room = sum(_takes_pods(draft, host, s) for host, s in placed.items())
-    if len(placed) < len(draft.nodes) or (not room and draft.nodes == draft.control_plane):
+    room = sum(draft.takes_pods(host, s) for host, s in placed.items())
+    if len(placed) < len(draft.nodes) or (not room and draft.alone):
         return  # what is wrong there is told of already
     for host, s in draft.valid("stacks", "ingress_replicas"):
-        if "ingress" in s.stacks and s.ingress_replicas > room:
+        if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
             yield Problem(
                 host,
                 f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
@@ -119,13 +119,6 @@ def replicas(draft: Draft) -> Iterator[Problem]:
                 "ingress_replicas",
                 s.ingress_replicas,
             )
-
-
-def _takes_pods(draft: Draft, host: str, settings: Settings) -> bool:
-    """Whether a pod that tolerates no taint may run there."""
-    if host in draft.control_plane and not settings.schedule_on_control_plane:
-        return False
-    return not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in settings.node_taints)
 
 
 def dashboard(draft: Draft) -> Iterator[Problem]:

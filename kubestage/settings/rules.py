@@ -73,6 +73,18 @@ class Draft:
         """Every host, the control plane first."""
         return list(dict.fromkeys([*self.control_plane, *self.raw]))
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is no worker: whatever runs, runs on the control plane."""
+        return self.nodes == self.control_plane
+
+    def takes_pods(self, host: str, settings: Settings) -> bool:
+        """Whether a pod that tolerates no taint may run there."""
+        scheduled = self.alone if settings.schedule_on_control_plane is None else settings.schedule_on_control_plane
+        if host in self.control_plane and not scheduled:
+            return False
+        return not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in settings.node_taints)
+
     def valid(self, *names: str) -> Iterator[tuple[str, Settings]]:
         """The hosts on which all these settings are valid."""
         for host in self.nodes:
@@ -115,11 +127,11 @@ def groups(draft: Draft) -> Iterator[Problem]:
     hosts = len(draft.raw)
     if leaders and hosts == len(leaders):
         for host, settings in draft.valid("schedule_on_control_plane"):
-            if not settings.schedule_on_control_plane:
+            if settings.schedule_on_control_plane is False:
                 yield Problem(
                     host,
                     "there is no worker, so nothing could run, cluster DNS included",
-                    "set it to True, or add a host to workers",
+                    "leave it out, or add a host to workers",
                     "schedule_on_control_plane",
                     False,
                 )

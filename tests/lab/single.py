@@ -13,8 +13,6 @@ control_plane = [
         "cp1",
         {
             **_host_data(0),
-            "schedule_on_control_plane": True,
-            "ingress_replicas": 1,
             "http_port": 8080,
             "https_port": 8443,
             "http_redirect": False,

@@ -110,7 +110,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     (
         {"node_taints": ["gpu:NoSchedule"]},
-        "ingress_replicas = 2",
+        "ingress_replicas = None",
         "no node takes any pod",
         "leave a worker without a taint",
     ),
@@ -199,14 +199,15 @@ def test_what_is_not_on_is_not_asked_for() -> None:
 
 
 def test_one_node_alone() -> None:
-    data = {"cp1": {**hosts_data()["cp1"], "schedule_on_control_plane": True}}
+    data = {"cp1": {**hosts_data()["cp1"], "ingress_replicas": 2}}
     (problem,) = refused(data, {"control_plane": ["cp1"]}).problems
     assert (problem.setting, problem.value) == ("ingress_replicas", 2)
     assert "only 1 of the nodes takes any pod" in problem.reason and "set it to 1" in problem.remedy
 
 
 def test_no_worker_is_told_once() -> None:
-    (problem,) = refused({"cp1": hosts_data()["cp1"]}, {"control_plane": ["cp1"]}).problems
+    data = {"cp1": {**hosts_data()["cp1"], "schedule_on_control_plane": False}}
+    (problem,) = refused(data, {"control_plane": ["cp1"]}).problems
     assert problem.setting == "schedule_on_control_plane"
 
 

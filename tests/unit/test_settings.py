@@ -140,7 +140,27 @@ def test_apiserver_arguments_become_text() -> None:
 
 
 def test_control_plane_alone() -> None:
-    data = {"cp1": {**hosts_data()["cp1"], "schedule_on_control_plane": True, "ingress_replicas": 1}}
+    data = {"cp1": hosts_data()["cp1"]}
     assert load(data, {"control_plane": ["cp1"]}).workers == []
+    never = {"cp1": {**hosts_data()["cp1"], "schedule_on_control_plane": False}}
     with pytest.raises(SettingsError, match="there is no worker"):
-        load({"cp1": hosts_data()["cp1"]}, {"control_plane": ["cp1"], "workers": []})
+        load(never, {"control_plane": ["cp1"], "workers": []})
+
+
+@pytest.mark.parametrize(
+    ("workers", "own", "scheduled", "replicas"),
+    [
+        ([], {}, True, 1),
+        (["w1"], {}, False, 1),
+        (["w1"], {"schedule_on_control_plane": True}, True, 2),
+        (["w1", "w2"], {}, False, 2),
+        (["w1", "w2"], {"schedule_on_control_plane": True}, True, 2),
+        (["w1", "w2"], {"ingress_replicas": 1}, False, 1),
+    ],
+    ids=["one", "one and one", "both take pods", "one and two", "three take pods", "as told"],
+)
+def test_what_fits_any_number_of_hosts(workers: list[str], own: dict[str, Any], scheduled: bool, replicas: int) -> None:
+    names = ["cp1", *workers]
+    data = {name: values for name, values in hosts_data(own).items() if name in names}
+    settings = load(data, {"control_plane": ["cp1"], "workers": workers}).common
+    assert (settings.schedule_on_control_plane, settings.ingress_replicas) == (scheduled, replicas)
