@@ -1,4 +1,7 @@
-"""containerd's and Docker's configuration files, rendered from settings."""
+"""containerd's and Docker's configuration files, rendered from settings.
+
+Settings may put passwords into the files of both, which are root's alone for it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def containerd_config(settings: Settings) -> HostFile:
             "io.containerd.cri.v1.runtime": {"containerd": {"runtimes": {"runc": runc}}},
         },
     }
-    return HostFile(CONTAINERD_CONFIG, tomli_w.dumps(merged(ours, settings.containerd_config)))
+    return HostFile(CONTAINERD_CONFIG, tomli_w.dumps(merged(ours, settings.containerd_config)), mode="600")
 
 
 def registry_hosts(settings: Settings) -> list[HostFile]:
@@ -87,4 +90,4 @@ def docker_config(settings: Settings) -> HostFile:
         ours["log-opts"] = {"max-size": settings.docker_log_max_size, "max-file": str(settings.docker_log_max_files)}
     for key in ("exec-opts", "insecure-registries"):
         extra[key] = [*ours[key], *extra.get(key, ())]
-    return HostFile(DOCKER_CONFIG, json.dumps(merged(ours, extra), indent=2) + "\n")
+    return HostFile(DOCKER_CONFIG, json.dumps(merged(ours, extra), indent=2) + "\n", mode="600")

@@ -15,6 +15,7 @@ from pyinfra.api import Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.hidden import Hidden
 from kubestage.host_file import HostFile
 from kubestage.kubeadm import join_configuration
 from kubestage.kubernetes import (
@@ -233,15 +234,14 @@ def apiserver_flags(wanted: Mapping[str, str], address: str, port: int) -> Gener
 @operation()
 def kube_proxy(configuration: str) -> Generator[StringCommand, None, None]:
     """Keep kube-proxy in the cluster as kubeadm makes it from its `configuration`; a change restarts its pods."""
-    printed = (
-        f"printf %s {shlex.quote(configuration)} "
-        "| kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
-    )
-    if host.get_fact(ManifestsApplied, parts=[printed]).same:
+    # Secrets may be in it, so it comes by standard input; kubeadm could not open one that is a socket, as sshd's are.
+    printed = "cat | kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
+    if host.get_fact(ManifestsApplied, parts=[printed], _stdin=Hidden(configuration)).same:
         host.noop("kube-proxy is as it should be")
         return
     daemon_set = "--namespace kube-system daemonset/kube-proxy"
     yield StringCommand(
         f"manifests=$({printed}) && printf '%s\\n' \"$manifests\" | {APPLY} -f - &&",
         f"{KUBECTL} rollout restart {daemon_set}",
+        _stdin=configuration,
     )

@@ -25,6 +25,7 @@ Stack = Annotated[str, AfterValidator(values.stack)]
 Namespace = Annotated[str, AfterValidator(values.namespace)]
 KubeadmCheck = Annotated[str, AfterValidator(values.kubeadm_check)]
 _listed = Field(strict=False)  # a list as well as a tuple
+_hidden = Field(repr=False)  # what may hold passwords
 
 
 class Mirror(BaseModel):
@@ -90,13 +91,13 @@ class Settings(BaseModel):
     node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
 
     cgroup_driver: Annotated[str, AfterValidator(lambda v: values.one_of(v, ("systemd", "cgroupfs"), "cgroup driver"))]
-    containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd)]
-    docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker)]
+    containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
+    docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
     docker_log_max_size: Annotated[str, AfterValidator(values.log_size)]
     docker_log_max_files: Count
-    kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet)]
-    kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy)]
-    apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(reserved_keys.apiserver)]
+    kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
+    kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy), _hidden]
+    apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(reserved_keys.apiserver), _hidden]
     kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
 
     stacks: Annotated[tuple[Stack, ...], _listed]
@@ -114,7 +115,7 @@ class Settings(BaseModel):
     contour_crds_sha256: Annotated[str, AfterValidator(values.sha256)]
     dashboard_flavour: Annotated[str, AfterValidator(values.dashboard_flavour)]
     dashboard_admin: bool
-    registry_users: Annotated[dict[str, str], AfterValidator(values.registry_users)]
+    registry_users: Annotated[dict[str, str], AfterValidator(values.registry_users), _hidden]
     registry_size: Annotated[str, AfterValidator(values.volume_size)]
     registry_cleanup: Annotated[str, AfterValidator(values.cron)]
     registry_pull_namespaces: Annotated[tuple[Namespace, ...], _listed]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from .model import Settings
 
 ABSENT: Any = object()  # "this problem is about no value in particular"
 _LONGEST_VALUE = 120  # characters of a value that a message quotes
 # In names of settings whose values no message quotes.
-_SECRET_WORDS = ("registry_user", "pass", "_pw", "secret", "token")
+_SECRET_WORDS = ("registry_user", "pass", "_pw", "secret", "token", "credential", "auth")
+
+# Settings that take what may be a password.
+_HIDDEN = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,21 @@ class Problem:
 
 def shown(setting: str, value: Any) -> str:
     """A setting's value as messages quote it: shortened, and nothing of it where it may hold a secret."""
-    if may_be_secret(setting):
-        return "(not shown)"
+    if isinstance(value, Mapping) and setting in _HIDDEN and not _is_secret(setting):
+        return "{" + ", ".join(f"{key!r}: ..." for key in value) + "}"
     text = repr(value)
+    if may_be_secret(setting) or "PRIVATE KEY-----" in text:
+        return "(not shown)"
+    text = re.sub(r"(?<=://)[^/@\s]+(?=@)", "...", text)  # a URL's user and password
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
 
 
 def may_be_secret(name: str) -> bool:
-    """Whether a setting of this name, right or misspelt, may hold passwords."""
+    """Whether a setting of this name, right or misspelt, or a part of one, may hold passwords."""
+    return _is_secret(name) or any(hidden in name for hidden in _HIDDEN)
+
+
+def _is_secret(name: str) -> bool:
     return any(word in name.lower() for word in _SECRET_WORDS)
 
 

@@ -64,8 +64,9 @@ def _check_plain(value: Any, path: str, *, null: bool) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise refuse(f'the value of "{path}" is no number', "write a finite one")
     elif not (isinstance(value, str | int | float) or (value is None and null)):
+        kind = "None" if value is None else f"a {type(value).__name__}"  # the value itself may be a password
         raise refuse(
-            f'the value of "{path}" is {value!r:.40}, which the file can\'t hold',
+            f'the value of "{path}" is {kind}, which the file can\'t hold',
             "use text, numbers, True, False, lists and mappings",
         )
 

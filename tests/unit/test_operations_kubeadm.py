@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_hosts import Facts, Hosts, Told, fact, run, unpacked, writes
+from fake_hosts import Facts, Hosts, Told, fact, run, told_by, unpacked, writes
 from pyinfra.api import OperationError
 from sample_reports import served
 from stub_programs import api_server, calls, run_with
@@ -406,11 +406,13 @@ class TestApiserverFlags:
 
 
 class TestKubeProxy:
-    PRINTED = "printf %s 'kind: it'\"'\"'s' | kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
+    """The configuration, in which secrets may be, comes by standard input: the fact's as well."""
 
-    def go(self, *answer: str) -> list[str]:
+    PRINTED = "cat | kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
+
+    def go(self, *answer: str) -> list[Told]:
         facts = {fact(ManifestsApplied, parts=[self.PRINTED]): answer}
-        return run(kubeadm.kube_proxy, facts, configuration="kind: it's")
+        return told_by(kubeadm.kube_proxy, facts, configuration="kind: it's")
 
     def test_as_it_should_be(self) -> None:
         assert self.go("exit 0") == []
@@ -418,11 +420,12 @@ class TestKubeProxy:
     def test_differing(self) -> None:
         apply = "kubectl --kubeconfig /etc/kubernetes/admin.conf apply --server-side --force-conflicts"
         rollout = "kubectl --kubeconfig /etc/kubernetes/admin.conf rollout"
-        assert self.go() == [
+        command = (
             f"manifests=$({self.PRINTED}) && printf '%s\\n' \"$manifests\" "
             f"| {apply} --field-manager kubestage -f - && "
             f"{rollout} restart --namespace kube-system daemonset/kube-proxy"
-        ]
+        )
+        assert self.go() == [Told(command, stdin="kind: it's")]
 
 
 class TestApiserverNames:

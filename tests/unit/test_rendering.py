@@ -188,7 +188,7 @@ class TestRuntime:
     @pytest.mark.parametrize(("driver", "systemd"), [("systemd", True), ("cgroupfs", False)])
     def test_containerd_config(self, driver: str, systemd: bool) -> None:
         file = runtime.containerd_config(settings(cgroup_driver=driver, pause_image="example.com/pause:1"))
-        assert (file.path, file.mode) == ("/etc/containerd/config.toml", "644")
+        assert (file.path, file.mode) == ("/etc/containerd/config.toml", "600")
         runc = {"runtime_type": "io.containerd.runc.v2", "options": {"SystemdCgroup": systemd}}
         assert tomllib.loads(file.content) == {
             "version": 3,
@@ -273,7 +273,7 @@ class TestRuntime:
         file = runtime.docker_config(
             settings(docker_log_max_size="5m", docker_log_max_files=2, cgroup_driver="cgroupfs", **profile(mirrors))
         )
-        assert (file.path, file.mode) == ("/etc/docker/daemon.json", "644")
+        assert (file.path, file.mode) == ("/etc/docker/daemon.json", "600")
         assert json.loads(file.content) == {
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "log-driver": "json-file",
