@@ -111,6 +111,7 @@ public_address = ""  # the address people use, in certificates and in your kubec
 node_labels = {}  # label -> value
 node_taints = []  # "key=value:Effect" or "key:Effect"
 sysctls = {}  # more kernel settings, name -> value
+take_over_runtime = False  # replace what runs containers on the host already, although some of them are running
 require_cpus = 2  # what preflight asks of a host, at least
 require_memory_mib = 1700
 require_disk_mib = 10240  # free, on the file system of /var/lib

@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
-from kubestage.rules import endings, made, single, sites, together, volumes
+from kubestage.rules import endings, made, runtimes, single, sites, together, volumes
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
@@ -33,7 +33,9 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.ports,
     single.packages,
     single.registries,
+    runtimes.in_use,
     made.fixed,
+    made.kubelets,
     together.private_addresses,
     together.clocks,
     together.operators_clock,
@@ -48,6 +50,7 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
 # What a person should know, and no reason not to run.
 WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     together.operators_clock_is_off,
+    runtimes.taken_over,
     endings.of_hosts,
     endings.of_the_user,
 )

@@ -20,6 +20,8 @@ CERTS_D = "/etc/containerd/certs.d"
 DOCKER_CERTS_D = "/etc/docker/certs.d"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 DOCKER_CONFIG = "/etc/docker/daemon.json"
+# The distribution's packages that can't be where Docker's own are.
+REPLACED = ("docker.io", "docker-cli", "podman-docker", "containerd", "runc")
 TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does
 
 

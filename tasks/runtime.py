@@ -22,6 +22,7 @@ def install(plan: HostPlan) -> None:
     apt.pinned(
         packages=apt_sources.runtime_packages(plan),
         entries=apt_sources.sources(plan),
+        replaced=runtime.REPLACED,
         name="containerd and Docker",
     )
     systemd.services(

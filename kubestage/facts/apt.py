@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
 from kubestage.facts.framed import Fact
 
+SOURCES = "/etc/apt/sources.list.d/kubestage.list"  # ours
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -47,19 +49,19 @@ class AptState:
 
 
 class AptSources(Fact[AptState]):
-    """A host's AptState: `files`, of which the first is our list of sources, and who else names one of `addresses`."""
+    """A host's AptState: SOURCES and `keys`, and who else names one of `addresses`."""
 
     @staticmethod
     def default() -> AptState:
         return AptState()
 
-    def ask(self, files: Sequence[str], addresses: Sequence[str]) -> str:
-        ours = " ".join(shlex.quote(path) for path in files)
+    def ask(self, keys: Sequence[str], addresses: Sequence[str]) -> str:
+        ours = " ".join(shlex.quote(path) for path in (SOURCES, *keys))
         wanted = " ".join(f"-e {shlex.quote(address.rstrip('/'))}" for address in addresses)
         return (
             f'for f in {ours}; do if test -f "$f"; then echo file {SHOW_STATE}; fi; done; '
             "for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do "
-            f'if test "$f" != {shlex.quote(files[0])} && grep -qF {wanted} "$f" 2>/dev/null; then '
+            f'if test "$f" != {SOURCES} && grep -qF {wanted} "$f" 2>/dev/null; then '
             # A last line without an end gets one: it must not swallow the next file's first.
             'echo "source $f"; awk \'{ print "line " $0 }\' "$f"; fi; done'
         )

@@ -10,12 +10,10 @@ from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.facts.apt import AptSources, Entry
+from kubestage.facts.apt import SOURCES, AptSources, Entry
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
 from kubestage.operations.files import download, write
-
-SOURCES = "/etc/apt/sources.list.d/kubestage.list"
 
 # Our configuration files are there before the package.
 _APT = "apt-get -q -o Dpkg::Options::=--force-confold"
@@ -80,7 +78,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     nothing more than ours is commented out; with one that gives more, say components, ours shares the key.
     """
     state = host.get_fact(
-        AptSources, files=[SOURCES, *(entry.key for entry in entries)], addresses=[entry.address for entry in entries]
+        AptSources, keys=[entry.key for entry in entries], addresses=[entry.address for entry in entries]
     )
     lines, surplus, told = [], [], []
     for entry in entries:
@@ -125,14 +123,17 @@ def _shared_options(other: Entry) -> dict[str, str]:
 
 
 @operation()
-def pinned(packages: Mapping[str, str], entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
+def pinned(
+    packages: Mapping[str, str], entries: Sequence[Source], replaced: Sequence[str] = ()
+) -> Generator[StringCommand, None, None]:
     """Make each package (name -> version) be installed at exactly that version and held.
 
     `entries` are those of SOURCES. Where a list of theirs can't be had, their keys are fetched anew: one may have been
     replaced. The distribution's own package lists are read anew only when something has to come from there; one that
     can't be had is told of when the packages can't either. A dpkg run that was cut off is finished first.
+    Packages of `replaced` are removed as the others come.
     """
-    states = host.get_fact(PackageStates, names=sorted(packages))
+    states = host.get_fact(PackageStates, names=sorted([*packages, *replaced]))
     if all(
         (state := states.get(name)) is not None and state.version == version and state.held
         for name, version in packages.items()
@@ -140,7 +141,9 @@ def pinned(packages: Mapping[str, str], entries: Sequence[Source]) -> Generator[
         host.noop(f"installed and held: {', '.join(packages)}")
         return
     install = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
-    wanted = " ".join(f"{name}={version}" for name, version in packages.items())
+    surplus = [name for name in replaced if name in states]
+    # "NAME-" takes it away: apt does so by itself only where one is said to conflict with the other.
+    wanted = " ".join([*(f"{name}={version}" for name, version in packages.items()), *(f"{name}-" for name in surplus)])
     ours = " ".join(f'-e "\'{entry.address}"' for entry in entries)
     keys = f"sha256sum {' '.join(entry.key for entry in entries)} 2>/dev/null"
     renew = " ".join(f"{{ {download(entry.key_address, entry.key)}; }};" for entry in entries)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kubestage.kubernetes import RESET
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem
+from kubestage.settings.values import parse_version
 
 # What the control plane's own files call it (HostReport.made) -> the setting.
 FIXED = {
@@ -17,6 +19,24 @@ FIXED = {
     "clusterDomain": "cluster_domain",
     "cgroupDriver": "cgroup_driver",
 }
+
+
+def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
+    """A worker's setting decides about its packages, and apt would restart a living kubelet as another version."""
+    for name, settings, report in hosts:
+        installed = report.packages.get("kubelet", "").partition("-")[0]
+        wanted = settings.kubernetes_version
+        if name == hosts.leader or not hosts.is_member(name) or installed in ("", wanted):
+            continue
+        newer = parse_version(installed) > parse_version(hosts.cluster.common.kubernetes_version)
+        back = "" if newer else f"set it back to {installed} for this host; or "
+        yield Problem(
+            name,
+            f"its kubelet is {installed}, and a run can't change that on a host that has joined",
+            f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
+            "kubernetes_version",
+            wanted,
+        )
 
 
 def fixed(hosts: ClusterHosts) -> Iterator[Problem]:

@@ -127,6 +127,7 @@ class Settings(BaseModel):
     node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
     node_taints: Annotated[tuple[Taint, ...], _listed]
     sysctls: Annotated[dict[str, Any], AfterValidator(values.sysctls)]
+    take_over_runtime: bool
     require_cpus: Count
     require_memory_mib: Count
     require_disk_mib: Count

@@ -45,6 +45,7 @@ PER_HOST = frozenset(
         "node_labels",
         "node_taints",
         "sysctls",
+        "take_over_runtime",
         "require_cpus",
         "require_memory_mib",
         "require_disk_mib",

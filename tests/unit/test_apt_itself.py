@@ -17,7 +17,7 @@ import pytest
 from fake_hosts import fact, run, told_by, unpacked
 from stub_programs import calls, run_with
 
-from kubestage.facts.apt import AptSources
+from kubestage.facts.apt import SOURCES, AptSources
 from kubestage.facts.files import FileStates
 from kubestage.facts.framed import unframed
 from kubestage.facts.packages import PackageStates
@@ -126,10 +126,10 @@ class System:
     def keep_sources(self) -> int:
         """Do the operation by what is here; the number of its commands."""
         keys, addresses = [entry.key for entry in self.entries], [entry.address for entry in self.entries]
-        question = fact(AptSources, files=[apt.SOURCES, *keys], addresses=addresses)
+        question = fact(AptSources, keys=keys, addresses=addresses)
         facts: dict[str, list[str]] = {
             each: unframed(self.do(each).stdout.replace(f"{self.folder}/etc", "/etc").splitlines())
-            for each in (question, fact(FileStates, paths=[apt.SOURCES]))
+            for each in (question, fact(FileStates, paths=[SOURCES]))
         }
         commands = told_by(apt.sources, facts, entries=self.entries)
         for told in commands:
@@ -223,9 +223,9 @@ class TestAnotherSourceOfTheSameRepository:
         give_key(system)
         system.write(LISTED + file, before)
         ours = system.entries[1]
-        system.write(apt.SOURCES, f"deb [signed-by={ours.key}] {ours.address} bookworm stable\n")
+        system.write(SOURCES, f"deb [signed-by={ours.key}] {ours.address} bookworm stable\n")
         assert CONFLICT in system.update().stderr  # what apt says of both side by side
-        system.path(apt.SOURCES).unlink()
+        system.path(SOURCES).unlink()
 
         system.keep_sources()
         assert system.update().stderr == ""
@@ -281,7 +281,7 @@ class TestAnotherSourceOfTheSameRepository:
         system.keep_sources()
         assert "Conflicting" not in system.update().stderr
         assert system.path(path).read_text() == content
-        assert f"signed-by={system.entries[1].key}" in system.path(apt.SOURCES).read_text()
+        assert f"signed-by={system.entries[1].key}" in system.path(SOURCES).read_text()
         assert system.keep_sources() == 0
 
 

@@ -37,7 +37,7 @@ def download(source: Source) -> Told:
 def asked(entries: Sequence[Source]) -> str:
     """By which command a host is asked for its sources."""
     keys, addresses = [entry.key for entry in entries], [entry.address for entry in entries]
-    return fact(AptSources, files=[LIST.path, *keys], addresses=addresses)
+    return fact(AptSources, keys=keys, addresses=addresses)
 
 
 class TestSources:
@@ -115,6 +115,12 @@ class TestPinned:
     )
     def test_drift(self, kubelet: list[str]) -> None:
         assert self.go("kubectl 1.36.3-1.1 hold ok installed", *kubelet) == [PINNED]
+
+    def test_what_they_replace_goes_as_they_come(self) -> None:
+        ask = fact(PackageStates, names=["docker.io", "kubectl", "kubelet", "runc"])
+        there = ["runc 1.1.5 install ok installed"]
+        (command,) = run(apt.pinned, {ask: there}, packages=PACKAGES, entries=ENTRIES, replaced=["docker.io", "runc"])
+        assert command == PINNED.replace(WANTED, f"{WANTED} runc-")
 
     def test_none_is_known(self) -> None:
         assert self.go() == [PINNED]

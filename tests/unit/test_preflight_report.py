@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,9 +19,21 @@ from cryptography.x509 import load_pem_x509_certificate
 from pyinfra.api.exceptions import FactProcessError
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, inline, member
+from stub_programs import calls, run_with
 
 from kubestage import certificates
-from kubestage.facts.host_report import HostReport, HostReportFact, Node, Repository, Volume, Wanted, parse, wanted
+from kubestage.facts.apt import SOURCES
+from kubestage.facts.host_report import (
+    HostReport,
+    HostReportFact,
+    Node,
+    Repository,
+    Volume,
+    Wanted,
+    parse,
+    runtimes,
+    wanted,
+)
 from kubestage.settings import load
 
 
@@ -386,3 +398,69 @@ def test_what_systemd_says_of_a_machine(tmp_path: Path, services: str, resolv_co
     program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 installed'\n")
     report = on_a_control_plane(tmp_path)
     assert (report.resolv_conf, report.cloud_init) == (resolv_conf, cloud_init)
+
+
+class TestRuntimes:
+    """Its part of the script, with the host's programs stood in for."""
+
+    DOCKER = "docker.io 20.10.24 installed"
+
+    def go(
+        self, folder: Path, packages: Sequence[str], *files: str, active: str = "docker containerd", **programs: str
+    ) -> HostReport:
+        """`packages`: as dpkg-query tells of all it knows. `active`: the units that are."""
+        for file in files:
+            (folder / file.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.lstrip("/")).touch()
+        known = "\n".join(packages)
+        given = {
+            "dpkg-query": f"for name; do echo '{known}' | grep \"^$name \"; done; exit 1",
+            "systemctl": f"for unit; do :; done; case ' {active} ' in *\" $unit \"*) ;; *) exit 3 ;; esac",
+            "docker": "test \"$*\" = 'ps --format {{.Names}}' || exit 64; echo shop; echo shop-db",
+            "podman": "test \"$*\" = 'ps --format {{.Names}}' || exit 64",
+            "ctr": "case $3 in --quiet) echo moby; echo ci ;; tasks) test $2 = ci || exit 64; echo job ;; esac",
+            **programs,
+        }
+        result = run_with(folder, runtimes.script(), given, moved=("/etc/kubernetes", "/etc/apt/sources.list.d"))
+        assert result.stderr == ""
+        return read(bare(11) + result.stdout)
+
+    def test_none(self, tmp_path: Path) -> None:
+        """Nobody is asked what runs."""
+        report = self.go(tmp_path, ["docker.io 20.10.24 config-files"])
+        assert (report.runtimes, report.containers) == ({}, ())
+        assert not {call.split()[0] for call in calls(tmp_path)} & {"docker", "podman", "ctr", "systemctl"}
+
+    def test_the_distribution_s(self, tmp_path: Path) -> None:
+        report = self.go(tmp_path, [self.DOCKER, "containerd 1.6.20 installed", "podman 4.3.1 installed"])
+        assert report.runtimes == {"docker.io": "20.10.24", "containerd": "1.6.20"}
+        assert report.containers == ("docker shop", "docker shop-db", "containerd job")
+
+    def test_podman_goes_with_its_runc(self, tmp_path: Path) -> None:
+        packages = ["runc 1.1.5 installed", "podman 4.3.1 installed"]
+        report = self.go(tmp_path, packages, active="", podman="echo a; echo b")
+        assert report.runtimes == {"runc": "1.1.5", "podman": "4.3.1"}
+        assert report.containers == ("podman a", "podman b")
+
+    def test_podman_that_is_called_docker(self, tmp_path: Path) -> None:
+        report = self.go(tmp_path, ["podman-docker 4.3.1 installed"], podman="echo a")
+        assert report.containers == ("podman a", "containerd job")
+
+    def test_a_daemon_that_does_not_run_is_not_started(self, tmp_path: Path) -> None:
+        """Docker would be, by its socket, and its containers with it."""
+        assert self.go(tmp_path, [self.DOCKER], active="").containers == ()
+        assert not [call for call in calls(tmp_path) if call.startswith("docker")]
+
+    def test_one_that_does_not_answer(self, tmp_path: Path) -> None:
+        assert self.go(tmp_path, [self.DOCKER], docker="exit 1", active="docker").containers == ("docker ?",)
+
+    OWN = ("docker-ce 5:28.0.1-1 installed", "containerd.io 1.7.27-1 installed")
+
+    def test_docker_s_own_that_is_somebody_else_s(self, tmp_path: Path) -> None:
+        report = self.go(tmp_path, self.OWN)
+        assert report.runtimes == {"docker-ce": "5:28.0.1-1", "containerd.io": "1.7.27-1"}
+        assert "docker shop" in report.containers
+
+    @pytest.mark.parametrize("file", [SOURCES, "/etc/kubernetes/kubelet.conf"])
+    def test_docker_s_own_that_is_of_our_making(self, tmp_path: Path, file: str) -> None:
+        assert self.go(tmp_path, self.OWN, file).runtimes == {}

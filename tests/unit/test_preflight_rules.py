@@ -12,6 +12,7 @@ from sample_reports import OTHER_CA, bare, control_plane, member
 
 from kubestage.facts.host_report import HostReport, Repository, parse
 from kubestage.preflight import RULES
+from kubestage.rules import runtimes
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem, load
 
@@ -522,3 +523,54 @@ def test_what_a_living_cluster_was_made_with_stays(setting: str, value: Any) -> 
     (problem,) = (each for each in found if "living cluster" in each.reason)
     assert (problem.where, problem.setting, problem.value) == ("the cluster", setting, value)
     assert "set it back to" in problem.remedy
+
+
+class TestOtherRuntimes:
+    PACKAGES = {"docker.io": "20.10.24", "runc": "1.1.5"}  # noqa: RUF012
+
+    def reports(self, *containers: str) -> dict[str, HostReport]:
+        return changed(fresh(), "w1", runtimes=self.PACKAGES, containers=containers)
+
+    def test_one_that_is_in_use(self) -> None:
+        problem = the_one(problems(self.reports("docker shop", "docker ?", *(f"podman {n}" for n in range(5)))))
+        assert (problem.where, problem.value) == ("w1", "docker.io 20.10.24, runc 1.1.5")
+        assert "(docker shop, docker ?, podman 0, podman 1, podman 2 and 2 more)" in problem.reason
+        assert "take_over_runtime = True" in problem.remedy
+
+    def test_one_that_may_be_taken_over(self) -> None:
+        reports = self.reports("docker shop")
+        assert problems(reports, w1={"take_over_runtime": True}) == []
+        assert len(problems(reports, w2={"take_over_runtime": True})) == 1
+        (told,) = runtimes.taken_over(cluster_hosts(reports, w1={"take_over_runtime": True}))
+        assert told.startswith("w1: ") and "docker.io 20.10.24, runc 1.1.5" in told and "stops: docker shop" in told
+
+    def test_an_idle_one_is_told_of(self) -> None:
+        assert problems(self.reports()) == []
+        (told,) = runtimes.taken_over(cluster_hosts(self.reports()))
+        assert "docker.io 20.10.24" in told and "no container runs there" in told
+
+    def test_none(self) -> None:
+        assert list(runtimes.taken_over(cluster_hosts(fresh()))) == []
+
+
+class TestVersionOfAMember:
+    def reports(self, installed: str) -> dict[str, HostReport]:
+        return changed(running(), "w1", packages={"kubelet": f"{installed}-1.1"})
+
+    def test_raised(self) -> None:
+        problem = the_one(problems(self.reports("1.36.2")))
+        assert (problem.where, problem.setting, problem.value) == ("w1", "kubernetes_version", "1.36.3")
+        assert "its kubelet is 1.36.2" in problem.reason
+        assert "set it back to 1.36.2" in problem.remedy and "kubeadm reset" in problem.remedy
+        assert problems(self.reports("1.36.2"), w1={"kubernetes_version": "1.36.2"}) == []
+
+    def test_one_that_is_newer_than_its_control_plane(self) -> None:
+        """No setting would allow it."""
+        remedy = the_one(problems(self.reports("1.37.0"))).remedy
+        assert "set it back" not in remedy and "kubeadm reset" in remedy
+
+    def test_another_revision_of_the_package(self) -> None:
+        assert problems(self.reports("1.36.3"), {"kubernetes_package_revision": "2.1"}) == []
+
+    def test_a_host_that_has_not_joined(self) -> None:
+        assert problems(changed(fresh(), "w1", packages={"kubelet": "1.36.2-1.1"})) == []

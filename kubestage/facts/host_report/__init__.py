@@ -13,7 +13,16 @@ from typing import Any
 from pyinfra.api.exceptions import FactProcessError
 
 from kubestage.facts.framed import Fact
-from kubestage.facts.host_report import certificates, cluster, machine, membership, network, packages, registries
+from kubestage.facts.host_report import (
+    certificates,
+    cluster,
+    machine,
+    membership,
+    network,
+    packages,
+    registries,
+    runtimes,
+)
 from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.certificates import Certificates
 from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
@@ -22,6 +31,7 @@ from kubestage.facts.host_report.membership import Membership
 from kubestage.facts.host_report.network import Network
 from kubestage.facts.host_report.packages import Packages, Repository
 from kubestage.facts.host_report.registries import Registries
+from kubestage.facts.host_report.runtimes import Runtimes
 from kubestage.facts.host_report.wanted import KUBERNETES_PACKAGES, Wanted, wanted
 
 __all__ = [
@@ -40,7 +50,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostReport(Machine, Network, Membership, Certificates, Packages, Registries, Living):
+class HostReport(Machine, Network, Membership, Certificates, Packages, Registries, Runtimes, Living):
     """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds."""
 
     clock: tuple[float, float]
@@ -57,6 +67,7 @@ def _script(wanted: Wanted) -> str:
             certificates.script(),
             packages.script(wanted),
             registries.script(wanted),
+            runtimes.script(),
             cluster.script(),
             'echo "end $(date +%s.%N)"\n',
         ]
@@ -86,9 +97,8 @@ def parse(lines: Sequence[str], asked: float, answered: float) -> HostReport:
     Raises ValueError or KeyError if the output is cut off or malformed.
     """
     said = Answers(lines)
-    parts: list[Any] = [
-        part.read(said) for part in (machine, network, membership, certificates, packages, registries, cluster)
-    ]
+    subjects = (machine, network, membership, certificates, packages, registries, runtimes, cluster)
+    parts: list[Any] = [subject.read(said) for subject in subjects]
     fields = {name: value for part in parts for name, value in vars(part).items()}
     # The host read its clock first after `asked` and last before `answered`.
     return HostReport(**fields, clock=(float(said.one("end")) - answered, float(said.one("begin")) - asked))
