@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 import threading
@@ -179,9 +180,8 @@ def mirror(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("program", ["curl", "wget", "apt-helper"])
-def test_the_script_itself(mirror: str, program: str, tmp_path: Path) -> None:
-    """In the shell that hosts have, on this machine: a real report, and the mirror asked by whatever is there."""
+def test_the_script_itself(mirror: str, tmp_path: Path) -> None:
+    """In the shell that hosts have, on this machine: a real report, and a mirror that was asked."""
     asked = Wanted(
         {"kubelet": "1.36.3-1.1", "no-such-package": "1~"},
         f"{mirror}/k",
@@ -191,32 +191,71 @@ def test_the_script_itself(mirror: str, program: str, tmp_path: Path) -> None:
         f"{tmp_path}/not/yet",
         {"registry.k8s.io": ["http://127.0.0.1:1/v2/x", f"{mirror}/v2/x"], "ghcr.io": ["https://no-such-host.invalid"]},
     )
-    fact = HostReportFact()
-    script = fact.ask(asked)
-    for absent in {"curl", "wget"} - {program}:
-        script = script.replace(f"command -v {absent}", f"command -v no-{absent}")
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path)}
-    (tmp_path / "tmp").mkdir()
-    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=environment, check=True)
-    report = fact.parse(result.stdout.splitlines())
+    report = on_this_machine(tmp_path, asked)
     assert report.cpus >= 1 and report.memory_mib > 0 and report.disk_mib > 0 and report.storage_mib > 0
     assert report.os_id != "unknown"
     assert int(mirror.rpartition(":")[2]) in report.tcp_ports
     assert report.repositories is not None
     assert report.repositories["kubernetes"] == Repository("", {"kubelet": ("1.36.3-1.1",)})
-    assert report.repositories["docker"].error.startswith(f"{mirror}/gone: ")
+    assert report.repositories["docker"].error.startswith(f"{mirror}/gone: 404 ")
     assert report.registries["registry.k8s.io"] == {
         "http://127.0.0.1:1/v2/x": "connect: Connection refused",
         f"{mirror}/v2/x": "",
     }
     assert report.registries["ghcr.io"]["https://no-such-host.invalid"] != ""
     assert abs(report.clock[0]) < 60 and report.clock[0] <= report.clock[1]
-    assert list((tmp_path / "tmp").iterdir()) == []  # nothing left behind
 
 
-@pytest.mark.parametrize("program", ["curl", "wget", "apt-helper"])
+def on_this_machine(folder: Path, asked: Wanted, **environment: str) -> HostReport:
+    """The script's report of the machine that runs the test; it must leave nothing behind."""
+    fact = HostReportFact()
+    own = {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder / "tmp"), "HOME": str(folder), **environment}
+    (folder / "tmp").mkdir()
+    command = ["sh", "-c", fact.ask(asked)]
+    result = subprocess.run(command, capture_output=True, text=True, env=own, check=True)
+    assert list((folder / "tmp").iterdir()) == []
+    return fact.parse(result.stdout.splitlines())
+
+
+NOWHERE = Wanted({}, "", "", "", "", "/var/lib", {})  # asks no mirror, as no package is wanted
+
+
+def test_a_users_own_limit_is_not_the_number_of_cpus(tmp_path: Path) -> None:
+    limits = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}
+    assert on_this_machine(tmp_path, NOWHERE, **limits).cpus == len(os.sched_getaffinity(0))
+
+
+DEAD = 'Acquire::http::Proxy "http://127.0.0.1:1/";'  # nothing listens there
+
+
+@pytest.mark.parametrize(
+    ("configuration", "http_proxy", "reached"),
+    [
+        ('Acquire::http::Proxy "DIRECT";', "", True),
+        ('Acquire::http::Proxy "false";', "", True),
+        ('Acquire::http::Proxy "DIRECT";', "http://127.0.0.1:1/", True),
+        (DEAD, "", False),
+        (DEAD + ' Acquire::http::Proxy::127.0.0.1 "DIRECT";', "", True),
+        (DEAD + ' Acquire::http::Proxy::mirror.example "DIRECT";', "", False),
+        ("", "http://127.0.0.1:1/", False),
+    ],
+)
+def test_mirrors_are_asked_by_the_proxies_that_apt_takes(
+    mirror: str, tmp_path: Path, configuration: str, http_proxy: str, reached: bool
+) -> None:
+    (tmp_path / "apt.conf").write_text(configuration)
+    key = f"{mirror}/key"
+    asked = Wanted({"no-such-package": "1~"}, f"{mirror}/k", key, f"{mirror}/k", key, "/var/lib", {})
+    environment = {"APT_CONFIG": str(tmp_path / "apt.conf"), "http_proxy": http_proxy, "no_proxy": ""}
+    report = on_this_machine(tmp_path, asked, **environment)
+    assert report.repositories is not None
+    error = report.repositories["kubernetes"].error
+    assert (error == "") == reached, error
+    assert reached or error.startswith(f"{key}: Could not connect to 127.0.0.1:1 ")
+
+
 @pytest.mark.parametrize("bare", [True, False])
-def test_a_bare_host_may_have_no_cas_yet(mirror: str, program: str, bare: bool, tmp_path: Path) -> None:
+def test_a_bare_host_may_have_no_cas_yet(mirror: str, bare: bool, tmp_path: Path) -> None:
     """The mirror's certificate is of a CA that this machine does not know either."""
     authority = certificates.new_ca("CA", datetime.now(UTC))
     pair = certificates.issued(authority, ["mirror.test"], datetime.now(UTC))
@@ -233,8 +272,6 @@ def test_a_bare_host_may_have_no_cas_yet(mirror: str, program: str, bare: bool, 
         script = HostReportFact().ask(asked)
         if bare:
             script = script.replace("/etc/ssl/certs/ca-certificates.crt", f"{tmp_path}/none")
-        for absent in {"curl", "wget"} - {program}:
-            script = script.replace(f"command -v {absent}", f"command -v no-{absent}")
         result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     finally:
         server.shutdown()
@@ -277,7 +314,15 @@ echo "volume shop/again|local-path|7Gi|Delete Released||"
 def on_a_control_plane(folder: Path) -> HostReport:
     """The script's report of a machine whose /etc/kubernetes, kubelet folder, kubectl and packages are in `folder`."""
     fact = HostReportFact()
-    asked = Wanted({"kubelet": "1.36.3-1.1"}, "http://m/", "http://m/key", "http://m/", "http://m/key", "/var/lib", {})
+    asked = Wanted(
+        {"kubelet": "1.36.3-1.1"},
+        "http://m.invalid/",
+        "http://m.invalid/key",
+        "http://m.invalid/",
+        "http://m.invalid/key",
+        "/var/lib",
+        {},
+    )
     script = fact.ask(asked)
     script = script.replace("/etc/kubernetes", f"{folder}/etc").replace("/var/lib/kubelet", f"{folder}/kubelet")
     script = script.replace(" PATH=", f" PATH={folder}/bin:")
@@ -358,7 +403,6 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     (tmp_path / "etc/kubelet.conf").write_text("clusters:\n- cluster:\n    certificate-authority: /x\n")
     (tmp_path / "kubelet/pki/kubelet-client-current.pem").unlink()
     program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 config-files'\n")
-    program(tmp_path / "bin/curl", "#!/bin/sh\necho 'curl: (6) no such host' >&2\nexit 6\n")
     (tmp_path / "etc/manifests").mkdir()
     (tmp_path / "etc/manifests/kube-apiserver.yaml").write_text(
         "    - kube-apiserver\n    - --secure-port=6443\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n"
@@ -378,7 +422,7 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     assert (report.debris, report.node_name) == (True, "")
     assert report.packages == {}
     assert report.repositories is not None
-    assert report.repositories["kubernetes"].error == "http://m/key: curl: (6) no such host"
+    assert report.repositories["kubernetes"].error == "http://m.invalid/key: Could not resolve 'm.invalid'"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ ONE_HOST: list[tuple[dict[str, Any], str, Any, str, str]] = [
         "mirror",
         "upstream",
         "the kubernetes repository of this profile can't be reached: http://m/key: refused",
-        "curl -fsS https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key",
+        "apt-helper download-file https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key",
     ),
 ]
 

@@ -29,6 +29,7 @@ os=$ID codename=$VERSION_CODENAME
 echo "os $os|$VERSION_ID|$codename"
 arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
 echo "architecture $arch"
+unset OMP_NUM_THREADS OMP_THREAD_LIMIT  # a user's own limits, which nproc goes by
 echo "cpus $(nproc)"
 awk '$1 == "MemTotal:" { print "memory_mib " int($2 / 1024) }' /proc/meminfo
 storage=@STORAGE_PATH@

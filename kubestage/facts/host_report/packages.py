@@ -26,19 +26,14 @@ done
 # A bare host may have no CAs yet: a run installs them first. Nothing of what is read here is kept.
 bare=
 if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then bare=yes; fi
-fetch() {
-    if command -v curl >/dev/null; then
-        curl ${bare:+--insecure} --fail --silent --show-error --location --connect-timeout 5 --max-time 30 "$1"
-    elif command -v wget >/dev/null; then
-        wget ${bare:+--no-check-certificate} --no-verbose --timeout 10 --tries 1 --output-document - "$1"
-    else  # what every Debian has; it can't write to a pipe
-        folder=$(mktemp -d) || return
-        /usr/lib/apt/apt-helper ${bare:+-o Acquire::https::Verify-Peer=false} -qq \
-            download-file "$1" "$folder/file" >&2 && cat "$folder/file"
-        result=$?
-        rm -rf "$folder"
-        return $result
-    fi
+# By apt's own downloader, which has apt's proxies, and is there where curl is not. It can't write to a pipe.
+fetch() {  # URL: what is there
+    folder=$(mktemp -d) || return
+    /usr/lib/apt/apt-helper -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10 \
+        ${bare:+-o Acquire::https::Verify-Peer=false} download-file "$1" "$folder/file" >&2 && cat "$folder/file"
+    result=$?
+    rm -rf "$folder"
+    return $result
 }
 index() {  # NAME URL-OF-FOLDER: the versions in its Packages file
     for file in Packages.gz Packages; do
@@ -61,12 +56,10 @@ index() {  # NAME URL-OF-FOLDER: the versions in its Packages file
 repository() {  # NAME URL-OF-KEY URL-OF-INDEX
     echo "asked $1"
     if error=$(fetch "$2" 2>&1 >/dev/null); then index "$1" "$3"; else
-        echo "unreachable $1 $2: $(echo "$error" | tail -n 1)"
+        echo "unreachable $1 $2: $(echo "$error" | sed -n "s|^E: \(Failed to fetch $2  *\)\{0,1\}||p" | head -n 1)"
     fi
 }
-if [ -z "$complete" ] && command -v apt-config >/dev/null; then
-    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
-    export http_proxy="${http_proxy-}" https_proxy="${https_proxy-${http_proxy-}}"
+if [ -z "$complete" ] && [ -x /usr/lib/apt/apt-helper ]; then
     repository kubernetes @KUBERNETES_KEY@ @KUBERNETES_INDEX@
     repository docker @DOCKER_KEY@ @DOCKER_INDEX@
 fi
