@@ -76,14 +76,16 @@ class ClusterHosts:
     def listening(self) -> dict[int, list[str]]:
         """Ports that a host listens on -> those hosts' names.
 
-        Without the ports of outgoing connections, and those where kube-proxy answers for a Service's health.
+        TCP tells a listener from an outgoing connection. UDP does not: there, what lies in the range of outgoing
+        connections is taken for one. Without the ports where kube-proxy answers for a Service's health.
         """
         ports: dict[int, list[str]] = {}
         health = self.living.health_ports if self.living else {}
         for name, _, report in self:
             low, high = report.ephemeral_ports
-            for port in report.tcp_ports | report.udp_ports:
-                if not low <= port <= high and port not in health:
+            outgoing = {port for port in report.udp_ports if low <= port <= high}
+            for port in report.tcp_ports | (report.udp_ports - outgoing):
+                if port not in health:
                     ports.setdefault(port, []).append(name)
         return ports
 

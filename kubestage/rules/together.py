@@ -11,6 +11,7 @@ from statistics import median
 from kubestage.kubernetes import RESET
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem
+from kubestage.settings.values import MOST_RESERVED_PORTS
 
 
 def private_addresses(hosts: ClusterHosts) -> Iterator[Problem]:
@@ -118,12 +119,22 @@ def node_names(hosts: ClusterHosts) -> Iterator[Problem]:
 
 
 def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
-    common = hosts.cluster.common
-    if len(hosts.reserved_ports()) == len(common.node_ports):
+    common, held = hosts.cluster.common, hosts.reserved_ports()
+    if len(held) == len(common.node_ports):
         yield Problem(
             "all hosts",
             "no port of it is left for a Service: hosts listen on them, or they are reserved",
             "choose a wider range",
+            "node_port_range",
+            common.node_port_range,
+        )
+    elif len(held) > MOST_RESERVED_PORTS:
+        found = len(set(held).difference(common.reserved_ports))
+        yield Problem(
+            "all hosts",
+            f"{len(held)} ports of it would be held, {found} of them as something listens there, "
+            f"and etcd takes no object with more than {MOST_RESERVED_PORTS} of them",
+            "narrow it: no Service gets a port outside of it; or reserve fewer ports by node_port_reserved",
             "node_port_range",
             common.node_port_range,
         )

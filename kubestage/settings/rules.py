@@ -13,6 +13,8 @@ from .model import Settings
 from .problems import Problem, shown
 from .values import (
     CONTROL_PLANE_PORTS,
+    FLANNEL_VXLAN_PORT,
+    MOST_RESERVED_PORTS,
     NODE_PORTS_OF_KUBERNETES,
     is_dns_name,
     near,
@@ -299,14 +301,27 @@ def node_ports(draft: Draft) -> Iterator[Problem]:
     own = {*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES}
     for host, s in draft.valid("node_port_range", "node_port_reserved", "api_port"):
         ssh = {ssh_port(data) for data in draft.raw.values()}
-        taken = own | ssh | {s.api_port} | set(s.reserved_ports)
-        if all(port in taken for port in range(s.node_ports.first, s.node_ports.last + 1)):
+        unasked = own | ssh | {s.api_port, FLANNEL_VXLAN_PORT}
+        taken = unasked.union(s.reserved_ports)
+        held = [port for port in range(s.node_ports.first, s.node_ports.last + 1) if port in taken]
+        if len(held) == len(s.node_ports):
             yield Problem(
                 host,
                 "no port of it is left for a Service: all are Kubernetes' own, SSH's or in node_port_reserved",
                 "choose a wider range, or reserve less",
                 "node_port_range",
                 s.node_port_range,
+            )
+        elif len(held) > MOST_RESERVED_PORTS:
+            room = MOST_RESERVED_PORTS - len([port for port in unasked if port in s.node_ports])
+            yield Problem(
+                host,
+                f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and etcd takes no object with more "
+                f"than {MOST_RESERVED_PORTS} of them",
+                f"reserve no more than {room} ports of node_port_range; "
+                "or narrow that: no Service gets a port outside of it",
+                "node_port_reserved",
+                list(s.node_port_reserved),
             )
         clash = own & {s.api_port}
         if clash:

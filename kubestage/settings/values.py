@@ -17,6 +17,9 @@ from pydantic_core import PydanticCustomError
 CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, metrics; controller manager; scheduler
 NODE_PORTS_OF_KUBERNETES = (10248, 10249, 10250, 10256)  # kubelet: health, API; kube-proxy: metrics, health
 FLANNEL_VXLAN_PORT = 8472  # UDP, the Linux kernel's default
+# The ports that one Service can hold. A request to etcd may have 1.5 MiB (its --max-request-bytes), and each port
+# of a Service that was applied server-side is up to 144 bytes: 37 of its own, 107 of the record of who manages it.
+MOST_RESERVED_PORTS = 10_000
 # https://kubernetes.io/docs/setup/production-environment/container-runtimes/, and what flannel and kubelet expect.
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",

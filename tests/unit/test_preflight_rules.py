@@ -292,9 +292,24 @@ def test_reserved_ports() -> None:
 
 
 def test_ports_of_outgoing_connections_are_not_reserved() -> None:
-    reports = changed(fresh(), "w1", udp_ports=frozenset({40000, 61000}))
+    """What listens by TCP does so wherever the range of outgoing connections lies; of UDP nobody can tell."""
+    ports = {"tcp_ports": frozenset({22, 9100, 40000}), "udp_ports": frozenset({5353, 40001, 61000})}
+    reports = changed(fresh(), "w1", **ports)
     reserved = cluster_hosts(reports, {"node_port_range": "80-65535"}).reserved_ports()
-    assert 61000 in reserved and 40000 not in reserved
+    assert {9100, 40000, 5353, 61000} < set(reserved) and 40001 not in reserved
+    wide = changed(reports, "w1", ephemeral_ports=(1024, 65535))
+    reserved = cluster_hosts(wide, {"node_port_range": "80-65535"}).reserved_ports()
+    assert {9100, 40000} < set(reserved) and not {5353, 61000, 40001}.intersection(reserved)
+
+
+def test_more_ports_than_one_service_holds() -> None:
+    """The settings' own rule has passed: what hosts listen on comes on top."""
+    reserved = {"node_port_reserved": ["20000-29980"]}  # 9,981, and 10 of Kubernetes and SSH
+    assert problems(changed(fresh(), "w1", tcp_ports=frozenset({22, *range(9000, 9008)})), reserved) == []
+    problem = the_one(problems(changed(fresh(), "w1", tcp_ports=frozenset({22, *range(9000, 9100)})), reserved))
+    assert (problem.where, problem.setting, problem.value) == ("all hosts", "node_port_range", "80-32767")
+    assert "10092 ports of it would be held, 111 of them as something listens there" in problem.reason
+    assert "more than 10000" in problem.reason and "narrow it" in problem.remedy
 
 
 def test_a_host_that_was_not_asked_keeps_its_reservation() -> None:

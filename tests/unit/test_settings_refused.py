@@ -57,6 +57,18 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "no port of it is left",
         "reserve less",
     ),
+    (
+        {"node_port_reserved": ["2000-32000"]},
+        "node_port_reserved = ['2000-32000']",
+        "30001 ports would be held, and etcd takes no object with more than 10000 of them",
+        "no more than 9989 ports of node_port_range",
+    ),
+    (
+        {"node_port_reserved": ["20000-29999"]},
+        "node_port_reserved = ['20000-29999']",
+        "with Kubernetes' own and SSH's, 10011 ports would be held",
+        "no more than 9989 ports of node_port_range; or narrow that",
+    ),
     ({"node_port_range": "\u06680-32767"}, "node_port_range = ", "not a range", '"first-last"'),
     ({"node_port_reserved": ["x"]}, "node_port_reserved.0 = 'x'", "not a range of ports", '"first-last"'),
     ({"node_port_reserved": [80, 70000]}, "node_port_reserved.1 = 70000", "1 to 65535", "within 1-65535"),
