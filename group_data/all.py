@@ -114,7 +114,7 @@ sysctls = {}  # more kernel settings, name -> value
 take_over_runtime = False  # replace what runs containers on the host already, although some of them are running
 require_cpus = 2  # what preflight asks of a host, at least
 require_memory_mib = 1700
-require_disk_mib = 10240  # free, on the file system of /var/lib
+require_disk_mib = 10240  # free, where packages and images go, beside what the kubelet keeps free (evictionHard)
 max_clock_skew_s = 5  # between any two hosts, seconds
 
 # --- Runs ------------------------------------------------------------------------------------------------------------

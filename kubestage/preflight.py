@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
-from kubestage.rules import endings, made, runtimes, single, sites, together, volumes
+from kubestage.rules import disks, endings, made, runtimes, single, sites, together, volumes, warnings
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
@@ -27,7 +27,10 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.root,
     single.system,
     single.size,
-    single.storage,
+    disks.room,
+    disks.inodes,
+    disks.volumes,
+    disks.executable,
     single.address,
     single.membership,
     single.ports,
@@ -49,6 +52,10 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
 
 # What a person should know, and no reason not to run.
 WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
+    warnings.silent_api,
+    warnings.unknown_stack_objects,
+    warnings.pressure,
+    warnings.volumes_without_programs,
     together.operators_clock_is_off,
     runtimes.taken_over,
     endings.of_hosts,
@@ -130,22 +137,11 @@ def _check(state: State) -> Checked:
         problems += rule(hosts)
     if problems:
         raise PreflightError("Preflight", problems)
-    for warnings in WARNINGS:
-        for warning in warnings(hosts):
-            logger.warning(warning)
+    for warning in WARNINGS:
+        for line in warning(hosts):
+            logger.warning(line)
     if first := endings.first_to_end(hosts):
         logger.info(f"    {first}")
-    leader = reports[cluster.control_plane[0]]
-    if leader.cluster_error:
-        logger.warning(
-            f"The API server does not answer, so NodePorts in use were not compared with the reserved ones: "
-            f"{leader.cluster_error}"
-        )
-    if leader.cluster and leader.cluster.stack_objects.error:
-        logger.warning(
-            f"What stacks have put into the cluster may not be all known, and what is not known stays: "
-            f"{leader.cluster.stack_objects.error}"
-        )
     return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), _inventory_name(inventory))
 
 

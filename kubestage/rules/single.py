@@ -61,7 +61,6 @@ def size(hosts: ClusterHosts) -> Iterator[Problem]:
         for what, unit, has, setting in (
             ("cpus", "", report.cpus, "require_cpus"),
             ("memory", " MiB", report.memory_mib, "require_memory_mib"),
-            ("free disk at /var/lib", " MiB", report.disk_mib, "require_disk_mib"),
         ):
             least: int = getattr(settings, setting)
             if has < least:
@@ -72,21 +71,6 @@ def size(hosts: ClusterHosts) -> Iterator[Problem]:
                     what,
                     f"{has}{unit}",
                 )
-
-
-def storage(hosts: ClusterHosts) -> Iterator[Problem]:
-    """The disk of the volumes, where it is not the one of /var/lib, which `size` tells of."""
-    for name, settings, report in hosts:
-        least = settings.require_disk_mib
-        if "storage" in settings.stacks and report.storage_mib < least and report.storage_mib != report.disk_mib:
-            yield Problem(
-                name,
-                f"too little is free on its file system: {report.storage_mib} MiB, "
-                f"and at least {least} MiB is asked for",
-                "choose a folder on a larger disk, make room there, or lower require_disk_mib for the host",
-                "storage_path",
-                settings.storage_path,
-            )
 
 
 def address(hosts: ClusterHosts) -> Iterator[Problem]:

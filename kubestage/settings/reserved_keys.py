@@ -6,7 +6,9 @@ import math
 import re
 from typing import Any
 
-from .values import refuse
+from kubestage import eviction
+
+from .values import near, refuse
 
 _APISERVER = {
     "service-node-port-range": "node_port_range",
@@ -101,8 +103,28 @@ def _check(config: dict[str, Any], owned: dict[str, str], fixed: tuple[str, ...]
     return config
 
 
+def _check_eviction(key: str, thresholds: Any) -> None:
+    """The kubelet would not start with what is wrong here, and preflight goes by it."""
+    if thresholds is None:
+        return
+    if not isinstance(thresholds, dict):
+        raise refuse(f'"{key}" is not a mapping', 'write it as {"nodefs.available": "10%", "imagefs.available": "15%"}')
+    for signal, amount in thresholds.items():
+        if signal not in eviction.SIGNALS:
+            known = ", ".join(sorted(eviction.SIGNALS))
+            raise refuse(f'"{key}" has no "{signal}"{near(signal, eviction.SIGNALS)}', f"use one of: {known}")
+        try:
+            number, unit = eviction.split(amount)
+        except (ValueError, TypeError):
+            number, unit = -1, ""
+        if number < 0 or (unit == "%" and number > 100):
+            raise refuse(f'"{key}.{signal}" is {amount!r:.40}, which is no amount', 'write it as "10%" or "2Gi"')
+
+
 def kubelet(config: dict[str, Any]) -> dict[str, Any]:
     _check_all_plain(config)
+    for key in ("evictionHard", "evictionSoft"):
+        _check_eviction(key, config.get(key))
     return _check(config, _KUBELET, _KUBELET_FIXED)
 
 

@@ -21,8 +21,14 @@ os debian|12|bookworm
 architecture amd64
 cpus 2
 memory_mib 24105
-disk_mib 65478
-storage_mib 65478
+memory_free_mib 20000
+tasks 312 4194304
+folder packages 82434380 67049472 5242880 5100000 (rw,relatime) /
+folder kubelet 82434380 67049472 5242880 5100000 (rw,relatime) /
+folder images 82434380 67049472 5242880 5100000 (rw,relatime) /
+folder docker 82434380 67049472 5242880 5100000 (rw,relatime) /
+folder cni 82434380 67049472 5242880 5100000 (rw,relatime) /
+folder volumes 82434380 67049472 5242880 5100000 (rw,relatime) /
 tool apt-get
 tool ip
 tool systemctl

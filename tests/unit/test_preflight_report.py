@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,7 @@ from stub_programs import calls, run_with
 from kubestage import certificates
 from kubestage.facts.apt import SOURCES
 from kubestage.facts.host_report import (
+    FileSystem,
     HostReport,
     HostReportFact,
     Node,
@@ -46,7 +49,8 @@ def test_bare_host() -> None:
     report = read(bare(11))
     assert (report.uid, report.os_id, report.os_version, report.os_codename) == (0, "debian", "12", "bookworm")
     assert (report.architecture, report.cpus, report.memory_mib) == ("amd64", 2, 24105)
-    assert (report.disk_mib, report.storage_mib) == (65478, 65478)
+    assert set(report.folders) == {"packages", "kubelet", "images", "docker", "cni", "volumes"}
+    assert report.folders["images"] == FileSystem("/", 82434380, 67049472, 5242880, 5100000)
     assert report.tools == {"apt-get", "ip", "systemctl"}
     assert (report.resolv_conf, report.cloud_init) == ("/etc/resolv.conf", False)
     assert report.default_address == "10.0.0.11"
@@ -104,6 +108,9 @@ def test_control_plane() -> None:
         "w1": Node("10.0.0.12", False),
         "w9": Node("", False),
     }
+    assert report.cluster.pressures == {}
+    short = read(control_plane() + "true cp1|Ready\ntrue w1|DiskPressure PIDPressure Ready\ntrue w9|\n").cluster
+    assert short is not None and short.pressures == {"w1": ("DiskPressure", "PIDPressure")}
 
 
 def test_api_that_does_not_answer_is_unknown() -> None:
@@ -132,9 +139,7 @@ def test_unreachable_repository() -> None:
     assert repositories["kubernetes"].error == ""
 
 
-@pytest.mark.parametrize(
-    "line", ["begin", "uid", "os", "cpus", "memory_mib", "disk_mib", "storage_mib", "ephemeral", "end"]
-)
+@pytest.mark.parametrize("line", ["begin", "uid", "os", "cpus", "memory_mib", "ephemeral", "end"])
 def test_a_report_that_is_cut_off_is_no_report(line: str) -> None:
     text = "\n".join(one for one in bare(11).splitlines() if not one.startswith(f"{line} "))
     with pytest.raises(FactProcessError):
@@ -188,11 +193,16 @@ def test_the_script_itself(mirror: str, tmp_path: Path) -> None:
         f"{mirror}/key",
         f"{mirror}/{{os}}",
         mirror + "/gone",
-        f"{tmp_path}/not/yet",
+        {"volumes": f"{tmp_path}/not/yet", "images": "/proc"},
         {"registry.k8s.io": ["http://127.0.0.1:1/v2/x", f"{mirror}/v2/x"], "ghcr.io": ["https://no-such-host.invalid"]},
     )
     report = on_this_machine(tmp_path, asked)
-    assert report.cpus >= 1 and report.memory_mib > 0 and report.disk_mib > 0 and report.storage_mib > 0
+    assert report.cpus >= 1 and report.memory_mib > 0
+    volumes = shutil.disk_usage(tmp_path)
+    assert report.folders["volumes"].size_kib == volumes.total // 1024
+    assert abs(report.folders["volumes"].free_kib - volumes.free // 1024) < 1024 * 1024
+    assert report.folders["images"].mount == "/proc" and not report.folders["volumes"].noexec
+    assert 0 < report.memory_free_mib <= report.memory_mib and 0 < report.tasks[0] < report.tasks[1]
     assert report.os_id != "unknown"
     assert int(mirror.rpartition(":")[2]) in report.tcp_ports
     assert report.repositories is not None
@@ -217,7 +227,23 @@ def on_this_machine(folder: Path, asked: Wanted, **environment: str) -> HostRepo
     return fact.parse(result.stdout.splitlines())
 
 
-NOWHERE = Wanted({}, "", "", "", "", "/var/lib", {})  # asks no mirror, as no package is wanted
+NOWHERE = Wanted({}, "", "", "", "", {"packages": "/var/lib"}, {})  # asks no mirror, as no package is wanted
+
+
+def test_a_mount_without_programs(tmp_path: Path) -> None:
+    """By the last of the mounts at one place, which is the one that counts."""
+    (tmp_path / "mounts").write_text(
+        "proc /proc proc rw 0 0\nproc /proc proc rw,noexec,relatime 0 0\nsysfs /sys sysfs rw,noexecutives 0 0\n"
+    )
+    script = HostReportFact().ask(replace(NOWHERE, folders={"images": "/proc/no", "cni": "/sys", "x": "/"}))
+    script = script.replace("/proc/self/mounts", f"{tmp_path}/mounts")
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    folders = HostReportFact().parse(result.stdout.splitlines()).folders
+    assert {name: (each.mount, each.noexec) for name, each in folders.items()} == {
+        "images": ("/proc", True),
+        "cni": ("/sys", False),
+        "x": ("/", False),
+    }
 
 
 def test_a_users_own_limit_is_not_the_number_of_cpus(tmp_path: Path) -> None:
@@ -245,7 +271,7 @@ def test_mirrors_are_asked_by_the_proxies_that_apt_takes(
 ) -> None:
     (tmp_path / "apt.conf").write_text(configuration)
     key = f"{mirror}/key"
-    asked = Wanted({"no-such-package": "1~"}, f"{mirror}/k", key, f"{mirror}/k", key, "/var/lib", {})
+    asked = Wanted({"no-such-package": "1~"}, f"{mirror}/k", key, f"{mirror}/k", key, {"packages": "/var/lib"}, {})
     environment = {"APT_CONFIG": str(tmp_path / "apt.conf"), "http_proxy": http_proxy, "no_proxy": ""}
     report = on_this_machine(tmp_path, asked, **environment)
     assert report.repositories is not None
@@ -268,7 +294,9 @@ def test_a_bare_host_may_have_no_cas_yet(mirror: str, bare: bool, tmp_path: Path
     thread.start()
     try:
         address = f"https://127.0.0.1:{server.server_port}"
-        asked = Wanted({"kubelet": "1.36.3-1.1"}, f"{address}/k", f"{address}/key", address, address, "/var/lib", {})
+        asked = Wanted(
+            {"kubelet": "1.36.3-1.1"}, f"{address}/k", f"{address}/key", address, address, {"packages": "/var/lib"}, {}
+        )
         script = HostReportFact().ask(asked)
         if bare:
             script = script.replace("/etc/ssl/certs/ca-certificates.crt", f"{tmp_path}/none")
@@ -320,7 +348,7 @@ def on_a_control_plane(folder: Path) -> HostReport:
         "http://m.invalid/key",
         "http://m.invalid/",
         "http://m.invalid/key",
-        "/var/lib",
+        {"packages": "/var/lib"},
         {},
     )
     script = fact.ask(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, bare, control_plane, member
 
-from kubestage.facts.host_report import HostReport, Repository, parse
-from kubestage.preflight import RULES
+from kubestage.facts.host_report import FileSystem, HostReport, Repository, parse
+from kubestage.preflight import RULES, WARNINGS
 from kubestage.rules import runtimes
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem, load
 
+GIB = 2**20  # in KiB
+USES = ("packages", "kubelet", "images", "docker", "cni", "volumes")
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
 
 
@@ -51,8 +54,18 @@ def problems(
     return [problem for rule in RULES for problem in rule(hosts)]
 
 
+def warned(reports: dict[str, HostReport], settings: dict[str, Any] | None = None, **single: Any) -> list[str]:
+    hosts = cluster_hosts(reports, settings, **single)
+    return [line for warning in WARNINGS for line in warning(hosts)]
+
+
 def changed(reports: dict[str, HostReport], name: str, **fields: Any) -> dict[str, HostReport]:
     return {**reports, name: replace(reports[name], **fields)}
+
+
+def on_one_disk(size_kib: int, free_kib: int, **others: FileSystem) -> dict[str, Any]:
+    """Fields of a report: every folder on one file system, but for `others`."""
+    return {"folders": {**dict.fromkeys(USES, FileSystem("/", size_kib, free_kib, 1000, 900)), **others}}
 
 
 def the_one(found: list[Problem]) -> Problem:
@@ -93,7 +106,6 @@ ONE_HOST: list[tuple[dict[str, Any], str, Any, str, str]] = [
     ({"architecture": "riscv64"}, "architecture", "riscv64", "no packages and images", "amd64, arm64"),
     ({"cpus": 1}, "cpus", "1", "at least 2", "lower require_cpus"),
     ({"memory_mib": 900}, "memory", "900 MiB", "at least 1700 MiB", "lower require_memory_mib"),
-    ({"disk_mib": 10}, "free disk at /var/lib", "10 MiB", "at least 10240 MiB", "lower require_disk_mib"),
     ({"default_address": ""}, "private_address", "", "no IPv4 default route", "set private_address"),
     ({"tcp_ports": frozenset({22, 10250})}, "TCP port", 10250, "Kubernetes needs it", "ss -ltnp 'sport = :10250'"),
     ({"udp_ports": frozenset({8472})}, "UDP port", 8472, "the pod network needs it", "ss -lunp 'sport = :8472'"),
@@ -128,8 +140,8 @@ def test_missing_tool(tool: str) -> None:
 
 
 def test_what_is_asked_of_a_host_is_a_setting() -> None:
-    small = changed(fresh(), "w1", cpus=1, memory_mib=900, disk_mib=10)
-    less = {"require_cpus": 1, "require_memory_mib": 500, "require_disk_mib": 5}
+    small = changed(fresh(), "w1", cpus=1, memory_mib=900, **on_one_disk(20 * GIB, 4 * GIB))
+    less = {"require_cpus": 1, "require_memory_mib": 500, "require_disk_mib": 1024}
     assert len(problems(small)) == 3
     assert problems(small, w1=less) == []
 
@@ -162,6 +174,129 @@ def test_without_root_only_that_is_told() -> None:
 def test_the_api_port_is_a_setting() -> None:
     taken = changed(fresh(), "cp1", tcp_ports=frozenset({22, 6443}))
     assert problems(taken, {"api_port": 7443}) == []
+
+
+# --- Disks -----------------------------------------------------------------------------------------------------------
+def test_what_is_asked_for_comes_on_top_of_what_the_kubelet_keeps_free() -> None:
+    full = changed(fresh(), "w1", **on_one_disk(200 * GIB, 15 * GIB))
+    problem = the_one(problems(full))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "free disk at /var/lib", "15360 MiB, 7 %")
+    assert problem.reason == (
+        "the kubelet evicts pods when less than 30720 MiB is free there (imagefs.available < 15%), "
+        "and at least 10240 MiB more is asked for"
+    )
+    low = {"evictionHard": {"nodefs.available": "1Gi", "imagefs.available": "1Gi"}}
+    assert f"kubelet_config = {json.dumps(low)}" in problem.remedy and "require_disk_mib" not in problem.remedy
+    assert problems(full, {"kubelet_config": low}) == []
+    assert problems(full, {"kubelet_config": {"evictionHard": {}}}) == []
+    assert problems(changed(fresh(), "w1", **on_one_disk(200 * GIB, 40 * GIB))) == []
+    problem = the_one(problems(changed(fresh(), "w1", **on_one_disk(200 * GIB, 39 * GIB))))
+    assert "lower require_disk_mib" in problem.remedy
+    assert problems(changed(fresh(), "w1", **on_one_disk(200 * GIB, 39 * GIB)), w1={"require_disk_mib": 9000}) == []
+
+
+def test_a_member_has_taken_what_was_asked_for_and_may_not_evict() -> None:
+    assert problems(changed(running(), "w1", **on_one_disk(60 * GIB, 11 * GIB))) == []
+    problem = the_one(problems(changed(running(), "w1", **on_one_disk(100 * GIB, 14 * GIB))))
+    assert problem.value == "14336 MiB, 14 %"
+    assert problem.reason == "the kubelet evicts pods when less than 15360 MiB is free there (imagefs.available < 15%)"
+    problem = the_one(problems(changed(running(), "w1", **on_one_disk(60 * GIB, 9 * GIB))))
+    assert problem.reason == "too little: at least 10240 MiB is asked for"
+
+
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [
+        ({}, 15360),
+        ({"evictionHard": {"nodefs.available": "20%"}}, 20480),
+        ({"evictionHard": {"nodefs.available": "1.5Gi"}}, 1536),
+        ({"evictionHard": {"nodefs.available": "1%"}, "mergeDefaultEvictionSettings": True}, 15360),
+        ({"evictionSoft": {"imagefs.available": "50%"}}, 51200),
+        ({"evictionHard": {"memory.available": "1Gi", "imagefs.available": "100%"}}, 0),
+    ],
+    ids=str,
+)
+def test_thresholds_of_the_users_own(config: dict[str, Any], kept: int) -> None:
+    def host(free_mib: int) -> dict[str, HostReport]:
+        return changed(fresh(), "w1", **on_one_disk(100 * GIB, free_mib * 1024))
+
+    settings = {"kubelet_config": config}
+    assert problems(host(kept + 10240), settings) == []
+    problem = the_one(problems(host(kept + 10239), settings))
+    assert f"less than {kept} MiB" in problem.reason if kept else "too little: at least 10240" in problem.reason
+
+
+def test_each_disk_has_its_own_threshold() -> None:
+    images = FileSystem("/var/lib/containerd", 100 * GIB, 20 * GIB, 1000, 900)
+    problem = the_one(problems(changed(fresh(), "w1", **on_one_disk(30 * GIB, 15 * GIB, images=images))))
+    assert problem.setting == "free disk at /var/lib/containerd" and "less than 15360 MiB" in problem.reason
+    images = FileSystem("/var/lib/containerd", 100 * GIB, 30 * GIB, 1000, 900)
+    problem = the_one(problems(changed(fresh(), "w1", **on_one_disk(30 * GIB, 12 * GIB, images=images))))
+    assert problem.setting == "free disk at /var/lib" and "less than 3072 MiB" in problem.reason
+    assert "nodefs.available < 10%" in problem.reason
+
+
+def test_too_many_files() -> None:
+    few = replace(fresh()["w1"].folders["images"], free_inodes=200000)
+    problem = the_one(problems(changed(fresh(), "w1", folders=dict.fromkeys(USES, few))))
+    assert (problem.setting, problem.value) == ("free inodes at /var/lib", "200000 of 5242880")
+    assert "nodefs.inodesFree < 5%" in problem.reason and "du --inodes -x /" in problem.remedy
+    none = replace(few, inodes=0, free_inodes=0)  # btrfs counts none
+    assert problems(changed(fresh(), "w1", folders=dict.fromkeys(USES, none))) == []
+
+
+def test_the_disk_of_the_volumes() -> None:
+    apart = changed(fresh(), "w1", **on_one_disk(80 * GIB, 60 * GIB, volumes=FileSystem("/v", GIB, GIB // 2, 9, 9)))
+    problem = the_one(problems(apart, w1={"require_disk_mib": 600}))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "storage_path", "/var/lib/kubestage/volumes")
+    assert "512 MiB, and at least 600 MiB is asked for" in problem.reason
+    assert "a larger disk" in problem.remedy and "require_disk_mib" in problem.remedy
+    assert problems(apart, w1={"require_disk_mib": 512}) == []
+    assert problems(apart, {"stacks": ["ingress"]}) == []  # nothing of ours lies there
+
+
+@pytest.mark.parametrize(
+    ("use", "path", "what"),
+    [
+        ("images", "/var/lib/containerd", "container of Kubernetes"),
+        ("docker", "/var/lib/docker", "container of Docker"),
+        ("cni", "/opt/cni/bin", "pod's network"),
+    ],
+)
+def test_a_mount_from_which_nothing_starts(use: str, path: str, what: str) -> None:
+    mounted = FileSystem("/var", 80 * GIB, 60 * GIB, 1000, 900, noexec=True)
+    problem = the_one(problems(changed(fresh(), "w1", **on_one_disk(80 * GIB, 60 * GIB, **{use: mounted}))))
+    assert (problem.where, problem.setting, problem.value) == ("w1", path, "noexec")
+    assert f"its file system, /var, is mounted noexec, so no {what} could start" in problem.reason
+    assert "mount -o remount,exec /var" in problem.remedy
+    volumes = on_one_disk(80 * GIB, 60 * GIB, volumes=mounted)  # what pods keep there is theirs
+    assert problems(changed(fresh(), "w1", **volumes)) == []
+
+
+def test_pressure_is_named_with_what_is_left() -> None:
+    """A kubelet tells of it for minutes after it is over, so nothing is refused by it."""
+    reports = changed(running(), "w1", memory_free_mib=241, memory_mib=24100, tasks=(99, 100))
+    reports = changed(reports, "w1", **on_one_disk(100 * GIB, 16 * GIB))
+    reports["cp1"] = report(control_plane() + "true cp1|Ready\ntrue w1|DiskPressure MemoryPressure PIDPressure Ready\n")
+    assert problems(reports) == []
+    assert warned(reports) == [
+        "w1: DiskPressure: 16 % of the disk of /var/lib free (16.0 of 100.0 GiB): "
+        "the kubelet evicts pods there, and starts hardly any new ones",
+        "w1: MemoryPressure: 1 % of its memory free (0.2 of 23.5 GiB): "
+        "the kubelet evicts pods there, and starts hardly any new ones",
+        "w1: PIDPressure: 1 % of its process ids free (1 of 100): "
+        "the kubelet evicts pods there, and starts hardly any new ones",
+    ]
+    del reports["w1"]  # --limit
+    assert warned(reports)[0] == "w1: DiskPressure: the kubelet evicts pods there, and starts hardly any new ones"
+
+
+def test_volumes_from_which_nothing_starts() -> None:
+    mounted = FileSystem("/var/lib/kubelet", 80 * GIB, 60 * GIB, 1000, 900, noexec=True)
+    reports = changed(fresh(), "w1", **on_one_disk(80 * GIB, 60 * GIB, kubelet=mounted))
+    assert problems(reports) == []
+    (line,) = warned(reports)
+    assert line.startswith("w1: /var/lib/kubelet is on /var/lib/kubelet, which is mounted noexec: pods can't start")
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------
@@ -415,21 +550,6 @@ def test_a_port_of_the_sites_that_is_held_for_a_host_that_was_not_asked() -> Non
 
 # --- Volumes ---------------------------------------------------------------------------------------------------------
 NO_STORAGE = {"stacks": ["ingress", "registry"], "storage_class": "cloud-ssd"}
-
-
-def test_the_disk_of_the_volumes() -> None:
-    apart = changed(fresh(), "w1", storage_mib=512)
-    problem = the_one(problems(apart, w1={"require_disk_mib": 600}))
-    assert (problem.where, problem.setting, problem.value) == ("w1", "storage_path", "/var/lib/kubestage/volumes")
-    assert "512 MiB, and at least 600 MiB is asked for" in problem.reason
-    assert "a larger disk" in problem.remedy and "require_disk_mib" in problem.remedy
-    assert problems(apart, w1={"require_disk_mib": 512}) == []
-    assert problems(apart, NO_STORAGE) == []  # nothing of ours lies there
-
-
-def test_one_full_disk_is_told_once() -> None:
-    problem = the_one(problems(changed(fresh(), "w1", storage_mib=512, disk_mib=512)))
-    assert problem.setting == "free disk at /var/lib"
 
 
 def test_volumes_in_use_keep_the_stack_storage() -> None:

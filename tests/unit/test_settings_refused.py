@@ -70,6 +70,22 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "no more than 9989 ports of node_port_range; or narrow that",
     ),
     ({"node_port_range": "\u06680-32767"}, "node_port_range = ", "not a range", '"first-last"'),
+    ({"kubelet_config": {"evictionHard": 5}}, "kubelet_config = ", '"evictionHard" is not a mapping', '"nodefs.avail'),
+    (
+        {"kubelet_config": {"evictionSoft": {"nodefs.free": "5%"}}},
+        "kubelet_config = ",
+        '"evictionSoft" has no "nodefs.free"; did you mean "nodefs.inodesFree"?',
+        "imagefs.available, imagefs.inodesFree, memory.available",
+    ),
+    *(
+        (
+            {"kubelet_config": {"evictionHard": {"imagefs.available": amount}}},
+            "kubelet_config = ",
+            f'"evictionHard.imagefs.available" is {amount!r}, which is no amount',
+            '"10%" or "2Gi"',
+        )
+        for amount in ("x", "101%", 5, "-1Gi", None)
+    ),
     ({"node_port_reserved": ["x"]}, "node_port_reserved.0 = 'x'", "not a range of ports", '"first-last"'),
     ({"node_port_reserved": [80, 70000]}, "node_port_reserved.1 = 70000", "1 to 65535", "within 1-65535"),
     ({"node_port_reserved": [1.5]}, "node_port_reserved.0 = 1.5", "neither a port nor a range", "write a number"),

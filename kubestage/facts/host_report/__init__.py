@@ -16,6 +16,7 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.host_report import (
     certificates,
     cluster,
+    disks,
     machine,
     membership,
     network,
@@ -26,6 +27,7 @@ from kubestage.facts.host_report import (
 from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.certificates import Certificates
 from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
+from kubestage.facts.host_report.disks import Disks, FileSystem
 from kubestage.facts.host_report.machine import TOOLS, Machine
 from kubestage.facts.host_report.membership import Membership
 from kubestage.facts.host_report.network import Network
@@ -38,6 +40,7 @@ __all__ = [
     "KUBERNETES_PACKAGES",
     "TOOLS",
     "ClusterReport",
+    "FileSystem",
     "HostReport",
     "HostReportFact",
     "Node",
@@ -50,7 +53,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostReport(Machine, Network, Membership, Certificates, Packages, Registries, Runtimes, Living):
+class HostReport(Machine, Disks, Network, Membership, Certificates, Packages, Registries, Runtimes, Living):
     """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds."""
 
     clock: tuple[float, float]
@@ -61,7 +64,8 @@ def _script(wanted: Wanted) -> str:
         [
             "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
             'echo "begin $(date +%s.%N)"\n',
-            machine.script(wanted),
+            machine.script(),
+            disks.script(wanted),
             network.script(),
             membership.script(),
             certificates.script(),
@@ -97,7 +101,7 @@ def parse(lines: Sequence[str], asked: float, answered: float) -> HostReport:
     Raises ValueError or KeyError if the output is cut off or malformed.
     """
     said = Answers(lines)
-    subjects = (machine, network, membership, certificates, packages, registries, runtimes, cluster)
+    subjects = (machine, disks, network, membership, certificates, packages, registries, runtimes, cluster)
     parts: list[Any] = [subject.read(said) for subject in subjects]
     fields = {name: value for part in parts for name, value in vars(part).items()}
     # The host read its clock first after `asked` and last before `answered`.

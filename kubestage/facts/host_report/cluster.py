@@ -10,11 +10,13 @@ from kubestage.facts import stack_objects
 from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import ADMIN_CONF, KUBECTL
+from kubestage.pressure import PRESSURES
 
 _OBJECT = (
     "{range .items[*]}object {.kind}|{.metadata.namespace}/{.metadata.name}|{.spec.healthCheckNodePort}"
     '|{.spec.ports[*].nodePort}|{.status.addresses[?(@.type=="InternalIP")].address}'
     '|{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+    '{range .items[?(@.kind=="Node")]}true {.metadata.name}|{.status.conditions[?(@.status=="True")].type}{"\\n"}{end}'
     '{range .items[?(@.kind=="PersistentVolume")]}volume {.spec.claimRef.namespace}/{.spec.claimRef.name}'
     "|{.spec.storageClassName}|{.spec.capacity.storage}"
     "|{.spec.persistentVolumeReclaimPolicy} {.status.phase}"
@@ -66,6 +68,7 @@ class ClusterReport:
     `health_ports` are Services' health check NodePorts: on these kube-proxy itself listens.
     `volumes`: the "namespace/name" of a PersistentVolumeClaim, gone or not -> its volume.
     `stack_objects`: what stacks have put there.
+    `pressures`: a node that is short of something -> "DiskPressure" and the like.
     """
 
     node_ports: Mapping[int, tuple[str, ...]]
@@ -73,6 +76,7 @@ class ClusterReport:
     nodes: Mapping[str, Node]
     volumes: Mapping[str, Volume]
     stack_objects: StackObjects
+    pressures: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,5 +124,10 @@ def _cluster(said: Answers) -> ClusterReport:
         volume = Volume(storage_class, size, leaving=fate == "Delete Released", node=node, path=path)
         if claim not in volumes or not volume.leaving:  # a new claim may have the name of one whose volume is leaving
             volumes[claim] = volume
+    pressures = {}
+    for line in said.all("true"):
+        name, types = line.split("|")
+        if short := tuple(word for word in types.split() if word in PRESSURES):
+            pressures[name] = short
     ours = stack_objects.read(said.all("stack_object"), said.one("stack_objects"))
-    return ClusterReport(ports, health_ports, nodes, volumes, ours)
+    return ClusterReport(ports, health_ports, nodes, volumes, ours, pressures)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 from kubestage.facts.host_report.answers import Answers, filled
-from kubestage.facts.host_report.wanted import Wanted
 
 TOOLS = ("apt-get", "ip", "systemctl")  # what a run uses from its first operation on
 
@@ -31,10 +29,9 @@ arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
 echo "architecture $arch"
 unset OMP_NUM_THREADS OMP_THREAD_LIMIT  # a user's own limits, which nproc goes by
 echo "cpus $(nproc)"
-awk '$1 == "MemTotal:" { print "memory_mib " int($2 / 1024) }' /proc/meminfo
-storage=@STORAGE_PATH@
-while [ ! -d "$storage/" ]; do storage=${storage%/*}; done  # it is made later
-df -Pk /var/lib "$storage/" | awk 'NR > 1 { print (NR == 2 ? "disk_mib " : "storage_mib ") int($4 / 1024) }'
+awk '$1 == "MemTotal:" { print "memory_mib " int($2 / 1024) }
+    $1 == "MemAvailable:" { print "memory_free_mib " int($2 / 1024) }' /proc/meminfo
+echo "tasks $(sed 's|.*/\([0-9]*\) .*|\1|' /proc/loadavg) $(cat /proc/sys/kernel/pid_max)"
 for tool in @TOOLS@; do if command -v $tool >/dev/null; then echo "tool $tool"; fi; done
 if systemctl --quiet is-active systemd-resolved 2>/dev/null; then
     echo "resolv_conf /run/systemd/resolve/resolv.conf"  # /etc/resolv.conf names the host's own 127.0.0.53
@@ -49,7 +46,7 @@ fi
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`disk_mib`, `storage_mib`: free on the file system of /var/lib, and on the one where volumes will lie.
+    """`memory_free_mib`: what could be had without swapping. `tasks`: how many there are, and how many there can be.
 
     `resolv_conf`: the file with the nameservers that others than the host itself can ask. `cloud_init`: whether one is
     at work, or will be during this boot.
@@ -62,16 +59,15 @@ class Machine:
     architecture: str
     cpus: int
     memory_mib: int
-    disk_mib: int
-    storage_mib: int
+    memory_free_mib: int
+    tasks: tuple[int, int]
     tools: frozenset[str]
     resolv_conf: str
     cloud_init: bool
 
 
-def script(wanted: Wanted) -> str:
+def script() -> str:
     words = {
-        "STORAGE_PATH": shlex.quote(wanted.storage_path),
         "TOOLS": " ".join(TOOLS),
         "CLOUD_INIT": " ".join(CLOUD_INIT_UNITS),
     }
@@ -80,6 +76,7 @@ def script(wanted: Wanted) -> str:
 
 def read(said: Answers) -> Machine:
     os_id, os_version, os_codename = said.one("os").split("|")
+    tasks, most_tasks = said.one("tasks").split()
     return Machine(
         uid=int(said.one("uid")),
         os_id=os_id,
@@ -88,8 +85,8 @@ def read(said: Answers) -> Machine:
         architecture=said.one("architecture"),
         cpus=int(said.one("cpus")),
         memory_mib=int(said.one("memory_mib")),
-        disk_mib=int(said.one("disk_mib")),
-        storage_mib=int(said.one("storage_mib")),
+        memory_free_mib=int(said.one("memory_free_mib")),
+        tasks=(int(tasks), int(most_tasks)),
         tools=frozenset(said.all("tool")),
         resolv_conf=said.one("resolv_conf"),
         cloud_init="cloud_init" in said,

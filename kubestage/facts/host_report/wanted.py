@@ -9,13 +9,15 @@ from kubestage import images
 from kubestage.settings import Settings
 
 KUBERNETES_PACKAGES = ("kubelet", "kubeadm", "kubectl")
+# What folders() are for.
+PACKAGES, KUBELET, IMAGES, DOCKER, CNI, VOLUMES = "packages", "kubelet", "images", "docker", "cni", "volumes"
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a host is to have: package -> version, or its beginning; and the repositories, with "{os}" in them.
 
-    `storage_path`: the folder in which it keeps volumes. `registries`: of its images -> where it asks for them.
+    `folders`: what for -> a folder whose file system counts. `registries`: of its images -> where it asks for them.
     """
 
     packages: Mapping[str, str]
@@ -23,11 +25,27 @@ class Wanted:
     kubernetes_key: str
     docker_apt: str
     docker_key: str
-    storage_path: str
+    folders: Mapping[str, str]
     registries: Mapping[str, Sequence[str]]
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {version}" for name, version in self.packages.items())
+
+
+def folders(settings: Settings) -> dict[str, str]:
+    """What for -> the folder, there or not yet, whose file system a cluster goes by on a host."""
+    return {
+        PACKAGES: "/var/lib",
+        KUBELET: "/var/lib/kubelet",
+        IMAGES: _absolute(settings.containerd_config.get("root"), "/var/lib/containerd"),
+        DOCKER: _absolute(settings.docker_config.get("data-root"), "/var/lib/docker"),
+        CNI: "/opt/cni/bin",
+        VOLUMES: settings.storage_path,
+    }
+
+
+def _absolute(path: object, default: str) -> str:
+    return path if isinstance(path, str) and path.startswith("/") else default
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -42,6 +60,6 @@ def wanted(settings: Settings) -> Wanted:
         profile.kubernetes_key,
         profile.docker_apt,
         profile.docker_key,
-        settings.storage_path,
+        folders(settings),
         {registry: images.asked(settings, registry) for registry in images.registries(settings)},
     )
