@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
-from kubestage.rules import disks, endings, made, runtimes, single, sites, together, volumes, warnings
+from kubestage.rules import addresses, disks, endings, made, runtimes, single, sites, together, volumes, warnings
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
@@ -31,7 +31,11 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     disks.inodes,
     disks.volumes,
     disks.executable,
-    single.address,
+    addresses.private,
+    addresses.moved,
+    addresses.networks,
+    addresses.nameservers,
+    addresses.operator,
     single.membership,
     single.ports,
     single.packages,
@@ -56,6 +60,7 @@ WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.unknown_stack_objects,
     warnings.pressure,
     warnings.volumes_without_programs,
+    warnings.private_address_of_a_tunnel,
     together.operators_clock_is_off,
     runtimes.taken_over,
     endings.of_hosts,

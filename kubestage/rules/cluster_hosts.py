@@ -54,6 +54,14 @@ class ClusterHosts:
             return bool(self.ca) and report.kubelet_ca == self.ca
         return report.running == JOIN_UNIT
 
+    def joined_as(self, name: str) -> str:
+        """The address with which a member has joined, by its own files, else by its Node object; "" for none."""
+        report = self.reports[name]
+        if not report.kubelet_conf or not self.is_member(name):
+            return ""
+        node = self.living.nodes.get(report.node_name or name) if self.living else None
+        return report.advertised or report.node_ip or (node.address if node else "")
+
     def addresses(self) -> dict[str, str]:
         """Host name -> private address, where it is known: set, reported, or the Node object's."""
         known = {}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv4Interface
 
 from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport, wanted
 from kubestage.kubernetes import INIT_UNIT, INITIALIZED, RESET
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem, Settings
-from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES, parse_cidr
+from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
 ARCHITECTURES = ("amd64", "arm64")
@@ -70,41 +69,6 @@ def size(hosts: ClusterHosts) -> Iterator[Problem]:
                     f"give the machine more, or lower {setting} for it",
                     what,
                     f"{has}{unit}",
-                )
-
-
-def address(hosts: ClusterHosts) -> Iterator[Problem]:
-    for name, settings, report in hosts:
-        own = {str(interface.ip): interface for interface in report.addresses}
-        listed = ", ".join(sorted(text for text in own if not IPv4Address(text).is_loopback)) or "none"
-        if settings.private_address and settings.private_address not in own:
-            yield Problem(
-                name,
-                f"no network card of the host has this address; it has: {listed}",
-                "set one of those, or leave it empty to take that of the default route",
-                "private_address",
-                settings.private_address,
-            )
-            continue
-        chosen = settings.private_address or report.default_address
-        if not chosen:
-            yield Problem(
-                name,
-                f"it has no IPv4 default route to tell its address by; its addresses: {listed}",
-                "set private_address for it in the inventory",
-                "private_address",
-                "",
-            )
-            continue
-        network = own.get(chosen, IPv4Interface(chosen)).network
-        for cidr in ("pod_cidr", "service_cidr"):
-            if network.overlaps(parse_cidr(getattr(settings, cidr))):
-                yield Problem(
-                    name,
-                    f"it overlaps the host's own network {network} (address {chosen})",
-                    f"choose a {cidr} that shares no address with it",
-                    cidr,
-                    getattr(settings, cidr),
                 )
 
 

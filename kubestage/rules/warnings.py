@@ -55,3 +55,14 @@ def volumes_without_programs(hosts: ClusterHosts) -> Iterator[str]:
                 f"{name}: {folders(settings)[KUBELET]} is on {system.mount}, which is mounted noexec: "
                 "pods can't start programs that lie in their emptyDir volumes"
             )
+
+
+def private_address_of_a_tunnel(hosts: ClusterHosts) -> Iterator[str]:
+    """It was chosen by name; one that is taken as the default route leads there is refused."""
+    for name, settings, report in hosts:
+        device = report.device_of.get(settings.private_address, "")
+        if device in report.tunnels:
+            yield (
+                f"{name}: private_address = {settings.private_address!r} is that of the tunnel {device}: "
+                "the cluster ends where that does, and its packets have to fit into it"
+            )

@@ -6,6 +6,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -227,6 +228,36 @@ def on_this_machine(folder: Path, asked: Wanted, **environment: str) -> HostRepo
     return fact.parse(result.stdout.splitlines())
 
 
+def test_devices_that_lead_into_a_tunnel(tmp_path: Path) -> None:
+    for device, kind in {"eth0": 1, "wg0": 65534, "ppp0": 512, "tap0": 1, "br0": 1}.items():
+        (tmp_path / device).mkdir()
+        (tmp_path / device / "type").write_text(f"{kind}\n")
+    (tmp_path / "tap0/tun_flags").write_text("0x1002\n")
+    script = HostReportFact().ask(NOWHERE).replace("/sys/class/net", str(tmp_path))
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert HostReportFact().parse(result.stdout.splitlines()).tunnels == {"wg0", "ppp0", "tap0"}
+
+
+def test_nameservers(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("# nameserver 9.9.9.9\nnameserver 127.0.0.53\nnameserver 10.0.0.2 \nsearch x\n")
+    (tmp_path / "b").write_text("nameserver\t10.0.0.2\nnameserver fd00::1\nnameserver 10.0.0\n")
+    script = HostReportFact().ask(NOWHERE).replace("/run/systemd/resolve/resolv.conf", f"{tmp_path}/b")
+    script = script.replace("/etc/resolv.conf", f"{tmp_path}/a")
+    result = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert HostReportFact().parse(result.stdout.splitlines()).nameservers == ("127.0.0.53", "10.0.0.2")
+
+
+def test_where_ssh_comes_from(tmp_path: Path) -> None:
+    """Also behind sudo, whose own process alone still knows."""
+    connection = "198.51.100.7 50123 10.0.0.11 22"
+    assert on_this_machine(tmp_path, NOWHERE, SSH_CONNECTION=connection).client == "198.51.100.7"
+    forgotten = ["env", "-u", "SSH_CONNECTION", "sh", "-c", HostReportFact().ask(NOWHERE)]
+    parent = f"import subprocess; print(subprocess.run({forgotten!r}, capture_output=True, text=True).stdout)"
+    environment = {**os.environ, "SSH_CONNECTION": connection}
+    result = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, env=environment, check=True)
+    assert HostReportFact().parse(result.stdout.splitlines()).client == "198.51.100.7"
+
+
 NOWHERE = Wanted({}, "", "", "", "", {"packages": "/var/lib"}, {})  # asks no mirror, as no package is wanted
 
 
@@ -402,6 +433,7 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     assert (report.admin_conf, report.kubelet_conf, report.initialized, report.ours) == (True, True, True, True)
     assert report.kubelet_ca == report.admin_ca == OUR_CA.fingerprint(SHA256()).hex()
     assert (report.kubelet_server, report.node_name) == ("https://10.0.0.11:6443", "cp1")
+    assert (report.node_ip, report.advertised) == ("", "")
     assert (report.debris, report.running) == (False, "kubestage-join")
     assert report.packages == {"kubelet": "1.36.3-1.1"}
     assert report.repositories is None  # every package is there: no mirror was asked
@@ -433,11 +465,16 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     program(tmp_path / "bin/dpkg-query", "#!/bin/sh\necho 'package kubelet 1.36.3-1.1 config-files'\n")
     (tmp_path / "etc/manifests").mkdir()
     (tmp_path / "etc/manifests/kube-apiserver.yaml").write_text(
-        "    - kube-apiserver\n    - --secure-port=6443\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n"
+        "    - kube-apiserver\n    - --secure-port=6443\n    - --advertise-address=10.0.0.11\n"
+        "    image: registry.k8s.io/kube-apiserver:v1.36.3\n"
     )
     (tmp_path / "etc/manifests/kube-controller-manager.yaml").write_text("    - --cluster-cidr=10.244.0.0/16\n")
+    (tmp_path / "kubelet/kubeadm-flags.env").write_text(
+        'KUBELET_KUBEADM_ARGS="--hostname-override=cp1 --node-ip=10.0.0.11 --v=2"\n'
+    )
     (tmp_path / "kubelet/config.yaml").write_text("cgroupDriver: systemd\nclusterDomain: cluster.local\n")
     report = on_a_control_plane(tmp_path)
+    assert (report.node_ip, report.advertised) == ("10.0.0.11", "10.0.0.11")
     assert report.made == {
         "secure-port": "6443",
         "version": "1.36.3",

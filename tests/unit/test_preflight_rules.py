@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, bare, control_plane, member
 
 from kubestage.facts.host_report import FileSystem, HostReport, Repository, parse
+from kubestage.kubernetes import RESET
 from kubestage.preflight import RULES, WARNINGS
 from kubestage.rules import runtimes
 from kubestage.rules.cluster_hosts import ClusterHosts
@@ -316,8 +318,131 @@ def test_the_network_of_a_host_is_not_the_pods() -> None:
     far = {name: {"ssh_hostname": f"{name}.example.com"} for name in NUMBERS}
     found = problems(fresh(), {"pod_cidr": "10.0.0.0/20"}, **far)
     assert [p.where for p in found] == ["cp1", "w1", "w2"]
-    assert "overlaps the host's own network 10.0.0.0/24 (address 10.0.0.11)" in found[0].reason
+    assert "overlaps the host's own network 10.0.0.0/24 (address 10.0.0.11 of eth0)" in found[0].reason
     assert "choose a pod_cidr" in found[0].remedy
+
+
+def with_cards(number: int, **cards: str) -> HostReport:
+    """A fresh host with more network cards: eth1="192.168.7.2/24"; a card of several addresses has them in one text."""
+    lines = [f"address 5: {card}    inet {each} scope global" for card, all_ in cards.items() for each in all_.split()]
+    return report(bare(number).replace("tcp 0016", "\n".join([*lines, "tcp 0016"])))
+
+
+@pytest.mark.parametrize("cidr", ["pod_cidr", "service_cidr"])
+def test_no_card_of_a_host_is_in_the_clusters_networks(cidr: str) -> None:
+    inside = {"pod_cidr": "10.244.7.2/24", "service_cidr": "10.100.0.9/16"}[cidr]
+    problem = the_one(problems({**fresh(), "w1": with_cards(12, eth1=inside)}))
+    assert (problem.where, problem.setting) == ("w1", cidr)
+    assert f"(address {inside.split('/')[0]} of eth1)" in problem.reason
+    assert f"choose a {cidr} that shares no address with it, or take that address" in problem.remedy
+    # What the cluster and Docker have made there is theirs.
+    made = {card: inside for card in ("cni0", "flannel.1", "kube-ipvs0", "docker0")}
+    for card, address in made.items():
+        assert problems({**fresh(), "w1": with_cards(12, **{card: address})}) == []
+
+
+def test_the_networks_of_a_living_cluster_stay() -> None:
+    second = changed(
+        running(),
+        "w1",
+        addresses=(IPv4Interface("10.0.0.12/24"), IPv4Interface("10.244.9.9/24")),
+        device_of={"10.0.0.12": "eth0", "10.244.9.9": "eth1"},
+    )
+    assert the_one(problems(second)).remedy == "a living cluster keeps its pod_cidr: take that address from the host"
+
+
+def test_nameservers_outside_of_the_clusters_networks() -> None:
+    asked = changed(fresh(), "w1", nameservers=("10.0.0.2", "10.96.0.10", "127.0.0.53", "10.100.0.53"))
+    problem = the_one(problems(asked))  # 10.96.0.10 is the cluster's own
+    assert (problem.where, problem.setting, problem.value) == ("w1", "service_cidr", "10.96.0.0/12")
+    assert "nameserver 10.100.0.53 lies inside it" in problem.reason
+    assert problems(asked, {"service_cidr": "10.64.0.0/12"}) == []
+
+
+def test_the_operators_network() -> None:
+    asked = changed(fresh(), "w1", client="10.244.0.7")
+    problem = the_one(problems(asked))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "pod_cidr", "10.244.0.0/16")
+    assert "you reach the host from 10.244.0.7, which lies inside it" in problem.reason
+    assert problems(asked, {"pod_cidr": "10.245.0.0/16"}) == []
+    assert problems(changed(fresh(), "w1", client="203.0.113.7")) == []
+
+
+@pytest.mark.parametrize("card", ["lo", "dummy0", "docker0", "br-0a1b2c3d4e5f", "cni0", "virbr0"])
+def test_a_private_address_that_is_the_hosts_own_business(card: str) -> None:
+    reports = {**fresh(), "w1": with_cards(12, **{card: "192.168.9.1/24"})}
+    problem = the_one(problems(reports, w1={"private_address": "192.168.9.1"}))
+    assert (problem.setting, problem.value) == ("private_address", "192.168.9.1")
+    assert f"it is that of {card}, which" in problem.reason
+    assert problem.remedy.endswith(": 10.0.0.12")
+    assert problems(reports, w1={"private_address": "10.0.0.12"}) == []
+
+
+def test_a_virtual_address() -> None:
+    reports = {**fresh(), "w1": with_cards(12, eth0="10.0.0.100/32", eth1="203.0.113.5/32")}
+    problem = the_one(problems(reports, w1={"private_address": "10.0.0.100"}))
+    assert "a virtual address of eth0 (/32), which moves between hosts" in problem.reason
+    assert problem.remedy.endswith(": 10.0.0.12, 203.0.113.5")
+    assert problems(reports, w1={"private_address": "203.0.113.5"}) == []  # some clouds' cards have no other
+
+
+def test_the_address_of_a_vpn() -> None:
+    over = {**fresh(), "w1": replace(with_cards(12, wg0="10.9.0.2/32"), tunnels=frozenset({"wg0"}))}
+    by_route = changed(over, "w1", default_address="10.9.0.2")
+    problem = the_one(problems(by_route))
+    assert (problem.where, problem.setting, problem.value) == ("w1", "private_address", "10.9.0.2")
+    assert "the default route leads through wg0, the tunnel of a VPN" in problem.reason
+    assert problem.remedy.endswith(": 10.0.0.12")
+    # Who says so wants it.
+    chosen = {"private_address": "10.9.0.2"}
+    assert problems(by_route, w1=chosen) == []
+    (line,) = warned(by_route, w1=chosen)
+    assert line.startswith("w1: private_address = '10.9.0.2' is that of the tunnel wg0")
+    assert warned(over) == []
+
+
+def joined(number: int, name: str, node_ip: str) -> HostReport:
+    return replace(report(member(number, name)), node_ip=node_ip)
+
+
+def test_a_member_keeps_its_address() -> None:
+    """By the files of its kubelet, else by its Node."""
+    of_node = "Node|/w1|||10.0.0.12|True\nNode|/w2|||10.0.0.13|True"
+    same = {**running(nodes=of_node), "w1": joined(12, "w1", "10.0.0.12")}
+    assert problems(same) == []
+    problem = the_one(problems({**same, "w1": joined(77, "w1", "10.0.0.12")}))  # by another DHCP lease
+    assert (problem.where, problem.setting, problem.value) == ("w1", "private_address", "10.0.0.77")
+    assert (
+        "has joined with 10.0.0.12, which none of its network cards has any more; it has: 10.0.0.77" in problem.reason
+    )
+    assert "give the card that address again" in problem.remedy and f"on w1: {RESET} ; then run" in problem.remedy
+    set_too = problems({**same, "w1": joined(77, "w1", "10.0.0.12")}, w1={"private_address": "10.0.0.12"})
+    assert the_one(set_too).remedy == problem.remedy  # the setting is right
+    problem = the_one(problems({**same, "w2": report(member(14, "w2"))}))
+    assert (problem.where, problem.value) == ("w2", "10.0.0.14") and "joined with 10.0.0.13" in problem.reason
+
+
+def test_a_member_with_a_second_card() -> None:
+    two = replace(
+        joined(12, "w1", "10.0.0.12"),
+        addresses=(IPv4Interface("10.0.0.12/24"), IPv4Interface("192.168.7.2/24")),
+        device_of={"10.0.0.12": "eth0", "192.168.7.2": "eth1"},
+    )
+    reports = {**running(), "w1": two}
+    problem = the_one(problems(reports, w1={"private_address": "192.168.7.2"}))
+    assert "a run can't give a node another address" in problem.reason
+    assert problem.remedy.startswith('set private_address = "10.0.0.12" for it; or have it join anew')
+    by_route = {**reports, "w1": replace(two, default_address="192.168.7.2")}  # the card's route came up first
+    assert the_one(problems(by_route)).value == "192.168.7.2"
+    assert problems(by_route, w1={"private_address": "10.0.0.12"}) == []
+
+
+def test_a_control_plane_keeps_its_address() -> None:
+    cp1 = replace(report(control_plane()), advertised="10.0.0.99")
+    problem = the_one(problems({**running(), "cp1": cp1}))
+    assert (problem.where, problem.value) == ("cp1", "10.0.0.11")
+    assert "has joined with 10.0.0.99" in problem.reason
+    assert "a control plane keeps its address" in problem.remedy and "kubeadm reset" not in problem.remedy
 
 
 def test_addresses_known_without_asking() -> None:

@@ -40,6 +40,8 @@ sed -n 's/^ *certificate-authority-data: */admin_ca /p' @ADMIN_CONF@ 2>/dev/null
 # The first certificate alone: the file holds the kubelet's key as well.
 sed -n '/END CERTIFICATE/q; /BEGIN CERTIFICATE/,$ { /-----/!p; }' \
     /var/lib/kubelet/pki/kubelet-client-current.pem 2>/dev/null | tr -d '\n' | sed 's/^/kubelet_certificate /; s/$/\n/'
+sed -n 's/.*--node-ip=\([0-9.]*\).*/joined_as \1/p' /var/lib/kubelet/kubeadm-flags.env 2>/dev/null
+sed -n 's/^ *- --advertise-address=/advertised /p' @APISERVER@ 2>/dev/null
 
 # What the cluster was made with, as its own files have it.
 sed -n 's/^ *- --\(cluster-cidr\|cluster-name\|secure-port\|service-cluster-ip-range\)=/made \1 /p
@@ -55,7 +57,8 @@ class Membership:
     """`kubelet_ca`, `admin_ca`: SHA-256 of the cluster CA in kubelet.conf and admin.conf.
 
     `made`: on a control plane, flags and settings that it was made with. `running`: the unit in which a kubeadm of ours
-    is at work. `node_name`: as whom the kubelet is known.
+    is at work. `node_name`: as whom the kubelet is known. `node_ip`: with which address it has joined; `advertised`: at
+    which its API server is said to be; "" where there is none.
     """
 
     admin_conf: bool
@@ -69,6 +72,8 @@ class Membership:
     kubelet_ca: str
     admin_ca: str
     node_name: str
+    node_ip: str
+    advertised: str
 
 
 def script() -> str:
@@ -97,6 +102,8 @@ def read(said: Answers) -> Membership:
         kubelet_ca=_fingerprint(said.first("kubelet_ca")),
         admin_ca=_fingerprint(said.first("admin_ca")),
         node_name=_node_name(said.first("kubelet_certificate")),
+        node_ip=said.first("joined_as"),
+        advertised=said.first("advertised"),
     )
 
 
