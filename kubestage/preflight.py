@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from gevent.lock import BoundedSemaphore
@@ -17,11 +18,14 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
-from kubestage.rules import addresses, disks, endings, made, runtimes, single, sites, together, volumes, warnings
+from kubestage.facts.reach import Reach, Reached
+from kubestage.rules import addresses, disks, endings, made, reach, runtimes, single, sites, together, volumes, warnings
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
 from kubestage.settings.rules import CONTROL_PLANE, WORKERS
+
+T = TypeVar("T")
 
 RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.root,
@@ -142,6 +146,8 @@ def _check(state: State) -> Checked:
         problems += rule(hosts)
     if problems:
         raise PreflightError("Preflight", problems)
+    if problems := _try_each_other(state, hosts):
+        raise PreflightError("Preflight", problems)
     for warning in WARNINGS:
         for line in warning(hosts):
             logger.warning(line)
@@ -159,17 +165,40 @@ def _inventory_name(inventory: Inventory) -> str:
 
 def _ask(state: State, cluster: Cluster, names: list[str]) -> tuple[dict[str, HostReport], list[Problem]]:
     """Every host's report, asked for at the same time, and a problem for each host that has given none."""
-    config = ctx_config.get()  # type: ignore[no-untyped-call]
-
-    def ask(name: str) -> HostReport | Problem:
-        host = state.inventory.get_host(name)
-        with ctx_config.use(config), ctx_host.use(host):
-            return _report(state, cluster, host)
-
-    # A pool of our own: pyinfra's is full of the hosts' deploy code, which waits for us.
-    answers = dict(zip(names, Pool(state.config.PARALLEL).map(ask, names), strict=True))
+    answers = _of_each(state, names, state.config.PARALLEL, lambda host: _report(state, cluster, host))
     reports = {name: answer for name, answer in answers.items() if isinstance(answer, HostReport)}
     return reports, [answer for answer in answers.values() if isinstance(answer, Problem)]
+
+
+def _of_each(state: State, names: Iterable[str], at_once: int, ask: Callable[[Host], T]) -> dict[str, T]:
+    """What each host answers, so many of them asked at the same time."""
+    config = ctx_config.get()  # type: ignore[no-untyped-call]
+
+    def asked(name: str) -> T:
+        host = state.inventory.get_host(name)
+        with ctx_config.use(config), ctx_host.use(host):
+            return ask(host)
+
+    # A pool of our own: pyinfra's is full of the hosts' deploy code, which waits for us.
+    return dict(zip(names, Pool(at_once).map(asked, names), strict=True))
+
+
+def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
+    """What is in the way between hosts of which one has not joined; nothing is asked where all have."""
+    trials = reach.trials(hosts)
+    seconds = hosts.cluster.common.timeout_s(reach.SECONDS)
+
+    def tried(host: Host) -> Reached:
+        kwargs = {**vars(trials[host.name]), "seconds": seconds}
+        answer = get_fact(state, host, Reach, kwargs=kwargs, apply_failed_hosts=False)
+        return answer if isinstance(answer, Reached) else Reach.default()
+
+    # All at once, however many: they wait for each other.
+    answers = _of_each(state, trials, max(1, len(trials)), tried)
+    for name, answer in answers.items():
+        if answer.unable:
+            logger.warning(f"{name}: it was not tried what it can reach of the other hosts: {answer.unable}")
+    return list(reach.blocked(hosts, answers))
 
 
 def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:

@@ -15,7 +15,8 @@ from pydantic_core import PydanticCustomError
 # Ports that Kubernetes itself listens on, https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 # plus what kubeadm's defaults open on loopback. The API server's own port is a setting.
 CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, metrics; controller manager; scheduler
-NODE_PORTS_OF_KUBERNETES = (10248, 10249, 10250, 10256)  # kubelet: health, API; kube-proxy: metrics, health
+KUBELET_PORT = 10250
+NODE_PORTS_OF_KUBERNETES = (10248, 10249, KUBELET_PORT, 10256)  # kubelet: health, API; kube-proxy: metrics, health
 FLANNEL_VXLAN_PORT = 8472  # UDP, the Linux kernel's default
 # The ports that one Service can hold. A request to etcd may have 1.5 MiB (its --max-request-bytes), and each port
 # of a Service that was applied server-side is up to 144 bytes: 37 of its own, 107 of the record of who manages it.
