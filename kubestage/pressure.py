@@ -6,7 +6,7 @@ The kubelet tells of it by conditions of its Node, and evicts pods or starts no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,28 +43,28 @@ def told(node: str, pressure: str, left: Sequence[Left] = ()) -> str:
     return ": ".join([node, pressure, *([", ".join(str(each) for each in amounts.values())] if amounts else [])])
 
 
-def pressures(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Those of a Node's conditions that tell of a shortage."""
-    return [each["type"] for each in conditions if each["type"] in PRESSURES and each["status"] == "True"]
+def pressures(conditions: Iterable[tuple[str, str]]) -> list[str]:
+    """Those of a Node's conditions, as (type, status), that tell of a shortage."""
+    return [kind for kind, status in conditions if kind in PRESSURES and status == "True"]
 
 
 def by_summary(pressure: str, summary: Mapping[str, Any]) -> list[Left]:
-    """What is left on a node, of what it is short of, by the kubelet's own account (its Summary API, stats/summary)."""
+    """What is left of what a node is short of, by the kubelet's own account (its Summary API, stats/summary)."""
     node = summary.get("node", {})
     if pressure == "DiskPressure":
         disks = {"the images' disk": node.get("runtime", {}).get("imageFs", {}), "the pods' disk": node.get("fs", {})}
-        bytes_left = [_left(what, disk, "availableBytes", "capacityBytes") for what, disk in disks.items()]
-        inodes = [_left(f"{what}'s inodes", disk, "inodesFree", "inodes", size=False) for what, disk in disks.items()]
-        # Of inodes only where they are the scarcer ones.
-        least = min((each.percent for each in bytes_left if each), default=100)
-        return [*filter(None, bytes_left), *(each for each in inodes if each and each.percent < least)]
+        sizes = [_left(what, disk, "availableBytes", "capacityBytes") for what, disk in disks.items()]
+        inodes = [_left(f"the inodes of {what}", disk, "inodesFree", "inodes", False) for what, disk in disks.items()]
+        least = min((each.percent for each in sizes if each), default=100)
+        # The inodes only where they are scarcer.
+        return [each for each in (*sizes, *inodes) if each and (each.size or each.percent < least)]
     if pressure == "MemoryPressure":
         memory = node.get("memory", {})
         free, used = memory.get("availableBytes"), memory.get("workingSetBytes")
         return [] if free is None or used is None else [Left("its memory", free, free + used)]
     ids = node.get("rlimit", {})
     most, used = ids.get("maxpid"), ids.get("curproc")
-    return [] if most is None or used is None else [Left("its process ids", most - used, most, size=False)]
+    return [] if most is None or used is None else [Left("its process ids", most - used, most, False)]
 
 
 def _left(what: str, disk: Mapping[str, Any], free: str, whole: str, size: bool = True) -> Left | None:

@@ -34,4 +34,4 @@ def command_on(other: Host, command: str) -> StringCommand | FunctionCommand:
 def _run_or_fail(other: Host, command: str) -> None:
     succeeded, output = _run(other, command)
     if not succeeded:
-        raise OperationError(f"{other.name}: {command}\n{output.stderr or output.stdout}")
+        raise OperationError(f"{other.name}: {output.stderr or output.stdout or command}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,15 @@ from typing import Any
 
 from cryptography import x509
 from kubernetes.client import AppsV1Api, CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from kubestage.api import REQUEST_TIMEOUT_S, connected
 from kubestage.facts.kubernetes import Workload
 from kubestage.inventory import CHECKOUT, read
 from kubestage.overview import Place, overview, text
 from kubestage.phase import TIMES
+from kubestage.pressure import by_summary, pressures, told
 from kubestage.settings import Settings
 from kubestage.stacks.catalogue import chosen
 from kubestage.web import Site, SiteError
@@ -54,13 +58,15 @@ def main(inventory: str) -> int:
     settings = target.cluster.common
     ca = target.ca if target.ca.exists() else None
     with connected(target) as client:
-        nodes = CoreV1Api(client).list_node(_request_timeout=REQUEST_TIMEOUT_S).items
+        core = CoreV1Api(client)
+        nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S).items
+        short = shortages(core, nodes)
         ready = readiness(AppsV1Api(client))
     addresses = {name: target.outside_address(name) for name in target.cluster.nodes}
     folder = target.folder.relative_to(CHECKOUT)
     place = Place(inventory, folder, target.control_plane, client.configuration.host, addresses)
     answers = ask_sites(settings, addresses, ca)
-    health = platform_health(settings, target.cluster.nodes, nodes, ready, answers, datetime.now(UTC))
+    health = platform_health(settings, target.cluster.nodes, nodes, short, ready, answers, datetime.now(UTC))
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     print(text(overview(settings, place, has_ca=ca is not None).with_health(words)))
     print(last_run(target.folder / TIMES), end="")
@@ -89,6 +95,27 @@ def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:
         wanted = each.status.desired_number_scheduled
         found[Workload(each.metadata.namespace, "DaemonSet", each.metadata.name)] = (ready, wanted)
     return found
+
+
+def shortages(core: Any, nodes: Iterable[Any]) -> list[str]:
+    """A line for each pressure of a node; its kubelet is asked how much is left."""
+    lines = []
+    for node in nodes:
+        kinds = pressures((each.type, each.status) for each in node.status.conditions or ())
+        account = _summary(core, node.metadata.name) if kinds else {}
+        lines += [told(node.metadata.name, kind, by_summary(kind, account)) for kind in kinds]
+    return lines
+
+
+def _summary(core: Any, node: str) -> dict[str, Any]:
+    """The kubelet's stats/summary; empty where it does not answer."""
+    try:
+        answer = core.connect_get_node_proxy_with_path(
+            node, "stats/summary", _preload_content=False, _request_timeout=REQUEST_TIMEOUT_S
+        )
+        return dict(json.loads(answer.data))
+    except (ApiException, HTTPError, ValueError):
+        return {}
 
 
 def ask_sites(settings: Settings, addresses: Mapping[str, str], ca: Path | None) -> dict[str, dict[str, Answer]]:
@@ -124,12 +151,16 @@ def platform_health(
     settings: Settings,
     names: Sequence[str],
     nodes: Iterable[Any],
+    short: Sequence[str],
     ready: Mapping[Workload, tuple[int, int]],
     answers: Mapping[str, Mapping[str, Answer]],
     now: datetime,
 ) -> dict[str, Health]:
-    """What the overview has a row for -> its health. `names`: of the inventory's hosts; `nodes`: Node objects."""
-    health = {"API": _nodes_health(names, nodes)}
+    """What the overview has a row for -> its health. `names`: of the inventory's hosts; `nodes`: Node objects.
+
+    `short`: what nodes are short of.
+    """
+    health = {"API": _nodes_health(names, nodes, short)}
     for name, stack in chosen(settings).items():
         troubles = [*_not_ready(stack.workloads, ready), *_not_served(name, answers.get(name, {}))]
         health[name] = Health("serves on every node" if name in answers else "ready", tuple(troubles))
@@ -139,7 +170,7 @@ def platform_health(
     return health
 
 
-def _nodes_health(names: Sequence[str], nodes: Iterable[Any]) -> Health:
+def _nodes_health(names: Sequence[str], nodes: Iterable[Any], short: Sequence[str]) -> Health:
     ready = {
         node.metadata.name
         for node in nodes
@@ -147,7 +178,7 @@ def _nodes_health(names: Sequence[str], nodes: Iterable[Any]) -> Health:
     }
     return Health(
         f"{len(names)} of {len(names)} nodes Ready",
-        tuple(f"node {name} is not Ready" for name in names if name not in ready),
+        (*(f"node {name} is not Ready" for name in names if name not in ready), *(f"node {each}" for each in short)),
     )
 
 

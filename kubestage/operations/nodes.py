@@ -14,6 +14,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.explained import or_explained
 from kubestage.facts.kubernetes import Nodes
 from kubestage.kubernetes import KUBECTL
 from kubestage.shell import command_on
@@ -32,7 +33,7 @@ def ready(
             control_plane,
             f"{KUBECTL} wait --for=condition=Ready --timeout={timeout_s}s "
             f"{' '.join(f'node/{name}' for name in waiting)} "
-            f"|| {{ {KUBECTL} get nodes -o wide >&2; {KUBECTL} get pods -A -o wide >&2; exit 1; }}",
+            + or_explained(f"{KUBECTL} get nodes -o wide; {KUBECTL} get pods -A -o wide"),
         )
     else:
         host.noop(f"Ready: {', '.join(names)}")

@@ -10,6 +10,7 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.explained import or_explained
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
@@ -209,11 +210,11 @@ def serving(
             control_plane,
             f"{KUBECTL} rollout status --timeout={timeout_s}s --namespace {workload.namespace} "
             f"{workload.kind.lower()}/{workload.name} "
-            f"|| {{ {KUBECTL} describe pods --namespace {workload.namespace} | tail -n 40 >&2; exit 1; }}",
+            + or_explained(f"{KUBECTL} describe pods --namespace {workload.namespace} | tail -n 40"),
         )
     for api in silent:
         yield command_on(
             control_plane,
             f"{KUBECTL} wait --for=condition=Available --timeout={timeout_s}s apiservice/{api} "
-            f"|| {{ {KUBECTL} describe apiservice {api} | tail -n 20 >&2; exit 1; }}",
+            + or_explained(f"{KUBECTL} describe apiservice {api} | tail -n 20"),
         )

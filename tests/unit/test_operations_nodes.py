@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_hosts import Facts, fact, run_for_all
 
+from kubestage.explained import or_explained
 from kubestage.facts.kubernetes import Nodes
 from kubestage.operations import nodes
 
@@ -48,9 +49,8 @@ def known(*objects: dict[str, Any]) -> Facts:
 
 
 def wait(*waiting: str) -> str:
-    return (
-        f"{KUBECTL} wait --for=condition=Ready --timeout=180s {' '.join(waiting)} "
-        f"|| {{ {KUBECTL} get nodes -o wide >&2; {KUBECTL} get pods -A -o wide >&2; exit 1; }}"
+    return f"{KUBECTL} wait --for=condition=Ready --timeout=180s {' '.join(waiting)} " + or_explained(
+        f"{KUBECTL} get nodes -o wide; {KUBECTL} get pods -A -o wide"
     )
 
 

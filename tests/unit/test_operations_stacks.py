@@ -13,6 +13,7 @@ import yaml
 from fake_hosts import Facts, Hosts, Told, fact, run, run_for_all, told_by, unpacked
 from stub_programs import calls, run_with
 
+from kubestage.explained import or_explained
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
 from kubestage.facts.stack_objects import StackObjects
@@ -221,9 +222,8 @@ class TestServing:
         return run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[self.WEB, self.AGENT])
 
     def wait(self, what: str) -> str:
-        return (
-            f"{KUBECTL} rollout status --timeout=300s --namespace demo {what} "
-            f"|| {{ {KUBECTL} describe pods --namespace demo | tail -n 40 >&2; exit 1; }}"
+        return f"{KUBECTL} rollout status --timeout=300s --namespace demo {what} " + or_explained(
+            f"{KUBECTL} describe pods --namespace demo | tail -n 40"
         )
 
     def test_all_do(self) -> None:
@@ -238,7 +238,7 @@ class TestServing:
         found = run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"])
         assert found == [
             f"{KUBECTL} wait --for=condition=Available --timeout=300s apiservice/v1.demo "
-            f"|| {{ {KUBECTL} describe apiservice v1.demo | tail -n 20 >&2; exit 1; }}"
+            + or_explained(f"{KUBECTL} describe apiservice v1.demo | tail -n 20")
         ]
 
     def test_apis_answer(self) -> None:

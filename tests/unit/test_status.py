@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from sample_cluster import GROUPS, ROOT, hosts_data
 
 from kubestage import certificates, status
@@ -41,6 +43,7 @@ def node(name: str, ready: str = "True") -> Any:
 def health(
     settings: Settings,
     nodes: list[Any] | None = None,
+    short: Sequence[str] = (),
     ready: Mapping[Workload, tuple[int, int]] | None = None,
     **answers: dict[str, Answer],
 ) -> dict[str, Health]:
@@ -56,10 +59,25 @@ def health(
         settings,
         NAMES,
         [node("cp1"), node("w1")] if nodes is None else nodes,
+        short,
         {**all_ready, **(ready or {})},
         {**all_answer, **answers},
         NOW,
     )
+
+
+class Kubelet:
+    """Answers stats/summary through the API server, as the client library has it."""
+
+    def __init__(self, summaries: dict[str, Any]) -> None:
+        self.summaries, self.asked = summaries, list[str]()
+
+    def connect_get_node_proxy_with_path(self, name: str, path: str, **options: Any) -> Any:
+        assert (path, options["_preload_content"]) == ("stats/summary", False)
+        self.asked.append(name)
+        if name not in self.summaries:
+            raise ApiException(status=503, reason="Service Unavailable")
+        return SimpleNamespace(data=json.dumps(self.summaries[name]).encode())
 
 
 class TestHealth:
@@ -78,12 +96,24 @@ class TestHealth:
         found = health(settings(), nodes=[node("w1", "Unknown"), node("other")])
         assert found["API"].troubles == ("node cp1 is not Ready", "node w1 is not Ready")
 
+    def test_what_a_node_is_short_of(self) -> None:
+        conditions = [SimpleNamespace(type="DiskPressure", status="True"), SimpleNamespace(type="Ready", status="True")]
+        short = SimpleNamespace(metadata=SimpleNamespace(name="w1"), status=SimpleNamespace(conditions=conditions))
+        disk = {"availableBytes": 14 * 2**30, "capacityBytes": 200 * 2**30}
+        kubelet = Kubelet({"w1": {"node": {"fs": disk, "runtime": {"imageFs": disk}}}})
+        lines = status.shortages(kubelet, [node("cp1"), short])
+        assert kubelet.asked == ["w1"]  # no other one
+        assert health(settings(), short=lines)["API"].troubles == (
+            "node w1: DiskPressure: 7 % of the images' disk free (14.0 of 200.0 GiB)",
+        )
+        assert status.shortages(Kubelet({}), [short]) == ["w1: DiskPressure"]  # it does not answer
+
     def test_workloads(self) -> None:
         contour = Workload("projectcontour", "Deployment", "contour")
         assert health(settings(), ready={contour: (1, 2)})["ingress"].troubles == (
             "Deployment projectcontour/contour: 1 of 2 ready",
         )
-        without = platform_health(settings(stacks=["storage"]), NAMES, [], {}, {}, NOW)
+        without = platform_health(settings(stacks=["storage"]), NAMES, [], [], {}, {}, NOW)
         assert without["storage"].troubles == ("no Deployment local-path-storage/local-path-provisioner",)
 
     def test_a_login_that_is_asked_for_is_an_answer(self) -> None:
