@@ -6,6 +6,8 @@ from lab.definition import OWN_MIRROR as _OWN
 from lab.definition import REGISTRY_URL as _REGISTRY
 from lab.definition import builds as _builds
 from lab.definition import mirror as _mirror
+from lab.disk import EVICTED_BELOW_MIB as _EVICTED_BELOW_MIB
+from lab.disk import HOSTS_MIB as _HOSTS_MIB
 
 mirror = _mirror()
 mirrors = {
@@ -31,7 +33,14 @@ cgroup_driver = "cgroupfs"  # a container's systemd does not own its cgroup tree
 kubelet_config = {
     "failCgroupV1": False,  # the machine may still be on cgroup v1
     "oomScoreAdj": 0,  # CAP_SYS_RESOURCE is missing: a negative one can't be set
+    # The hosts share this machine's disk: a share of it says nothing of them, and deleting their images frees little.
+    "evictionHard": {
+        "memory.available": "100Mi",
+        **dict.fromkeys(("nodefs.available", "imagefs.available"), f"{_EVICTED_BELOW_MIB}Mi"),
+    },
+    "imageGCHighThresholdPercent": 100,
 }
+require_disk_mib = _HOSTS_MIB
 kube_proxy_config = {
     "oomScoreAdj": 0,
     "conntrack": {"maxPerCore": 0},  # nf_conntrack_max can't be set in a network namespace

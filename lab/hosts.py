@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lab import artifacts, cgroups, host_delay, host_kernel, host_processes, lock, mirror, network, rootfs
+from lab import artifacts, cgroups, disk, host_delay, host_kernel, host_processes, lock, mirror, network, rootfs
 from lab.cache import remove_tree
 from lab.definition import BRIDGE, builds, hosts, keep_mirror, state_dir
 from lab.host import Host, client_key, hosts_dir, known_hosts, mounts
@@ -47,6 +47,7 @@ def _recorded_address(name: str) -> str:
 def up() -> None:
     """Make everything of the lab that is missing, and wait until each host's sshd answers."""
     lock.claim()
+    disk.require(blank_hosts=any(not (hosts_dir() / host.name).exists() for host in wanted()))
     if builds():
         artifacts.prepare()
     rootfs.tree()

@@ -21,16 +21,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lab import cgroups
+from lab import cgroups, disk
 from lab.debian_packages import ARTIFACTS, HOSTS, TESTS, VENV
 from lab.definition import CHECKOUT, OWN_MIRROR, builds, cache_dir, mirror
 from lab.progress import StepFailed, resume_command, run
 
-MIB = 1 << 20
 NEED_CPUS = 2
 NEED_MEMORY_MIB = 6 * 1024
 NEED_COLD_DISK_MIB = 20 * 1024  # Go's own caches are most of it
-NEED_WARM_DISK_MIB = 5 * 1024  # hosts and their images
 NEED_PYTHON = (3, 11)
 NEED_GO = (1, 26)
 VENV_FOLDER = CHECKOUT / ".venv"
@@ -59,7 +57,7 @@ class Machine:
 
 def problems(found: Machine) -> list[str]:
     """All that keeps the lab from running here, one line each: what was found, and what is needed."""
-    need_disk = NEED_WARM_DISK_MIB if found.warm or not found.builds else NEED_COLD_DISK_MIB
+    need_disk = disk.NEED_MIB if found.warm or not found.builds else NEED_COLD_DISK_MIB
     checks: list[tuple[bool, str]] = [
         (found.root, "not root: mounts, links and hosts can be made by root alone; give the command as root"),
         (
@@ -106,7 +104,6 @@ def os_release(text: str) -> str:
 
 def look() -> Machine:
     """Read the machine; nothing is changed."""
-    place = next(folder for folder in (cache_dir(), *cache_dir().parents) if folder.is_dir())
     release = Path("/etc/os-release")
     meminfo = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     return Machine(
@@ -115,8 +112,8 @@ def look() -> Machine:
         architecture=platform.machine(),
         cpus=len(os.sched_getaffinity(0)),
         memory_mib=int(meminfo[1]) // 1024 if meminfo else 0,
-        disk_mib=shutil.disk_usage(place).free // MIB,
-        disk_of=place,
+        disk_mib=disk.free_mib(),
+        disk_of=disk.place(),
         warm=any((cache_dir() / "registry").glob("[!.]*")),
         python=sys.version_info[:2],
         go=_output(["go", "env", "GOVERSION"]),

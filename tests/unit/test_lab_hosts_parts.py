@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sample_cluster import group_data
 
+from kubestage.eviction import thresholds
 from lab import __main__ as command_line
-from lab import cgroups, definition, demo, host_delay, host_kernel, host_processes, lock, network, rootfs, setup
+from lab import cgroups, definition, demo, disk, host_delay, host_kernel, host_processes, lock, network, rootfs, setup
 from lab.definition import NETWORK
 from lab.progress import StepFailed
 
@@ -234,6 +236,26 @@ def test_all_lacks_are_told_at_once() -> None:
 
 def test_a_warm_cache_needs_less_disk() -> None:
     assert setup.problems(replace(GOOD, disk_mib=9000, warm=True)) == []
+
+
+@pytest.mark.parametrize(("free", "blank", "need"), [(5119, True, 5120), (1023, True, 5120), (1023, False, 1024)])
+def test_a_disk_that_is_too_full_for_hosts(monkeypatch: pytest.MonkeyPatch, free: int, blank: bool, need: int) -> None:
+    monkeypatch.setattr(disk, "free_mib", lambda: free)
+    with pytest.raises(StepFailed, match=f"too full for the lab's hosts: {free} MiB free at .*, {need} MiB are needed"):
+        disk.require(blank_hosts=blank)
+    monkeypatch.setattr(disk, "free_mib", lambda: need)
+    disk.require(blank_hosts=blank)
+
+
+def test_no_share_of_the_disk_has_hosts_evict_pods() -> None:
+    """Other work on the machine takes that share: the thresholds are absolute, and what preflight asks fits them."""
+    known = group_data("lab")
+    on_disk = [each for each in thresholds(known["kubelet_config"]) if not each.signal.startswith("memory")]
+    assert {each.signal: each.amount(10**15) for each in on_disk} == {
+        "nodefs.available": disk.EVICTED_BELOW_MIB * 2**20,
+        "imagefs.available": disk.EVICTED_BELOW_MIB * 2**20,
+    }
+    assert known["require_disk_mib"] + disk.EVICTED_BELOW_MIB == disk.NEED_MIB
 
 
 def test_hosts_that_install_from_a_mirror_need_no_compiler_and_less_disk() -> None:
