@@ -8,14 +8,20 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 
+from kubestage.facts.framed import framed, unframed
+
 
 def run_on(other: Host, command: str) -> tuple[bool, str]:
     """Run `command` on `other`, with its own way to root: sudo by host data or by the command line, a password or none.
 
-    Returns whether it succeeded, and its standard output. Nothing is printed or logged.
+    Returns whether it succeeded, and its standard output, without what a login prints. Nothing is printed or logged.
     """
-    succeeded, output = _run(other, command)
-    return succeeded, output.stdout
+    succeeded, output = _run(other, framed(command))
+    try:
+        lines = unframed(output.stdout_lines)
+    except ValueError:
+        return False, ""
+    return succeeded, "\n".join(lines)
 
 
 def _run(other: Host, command: str) -> tuple[bool, Any]:

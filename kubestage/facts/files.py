@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,27 @@ class FileStates(Fact[dict[str, FileState]]):
 
     def parse(self, output: Sequence[str]) -> dict[str, FileState]:
         return dict(map(parse_state, output))
+
+
+class Texts(Fact[dict[str, str]]):
+    """path -> the content of those of `paths` that are files; a byte that is not UTF-8 is a surrogate (PEP 383)."""
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def ask(self, paths: Sequence[str]) -> str:
+        names = " ".join(shlex.quote(path) for path in paths)
+        return f'for f in {names}; do if test -f "$f"; then echo "$(base64 -w 0 < "$f") $f"; fi; done'
+
+    def parse(self, output: Sequence[str]) -> dict[str, str]:
+        contents = (line.partition(" ") for line in output)
+        return {path: text_of(content) for content, _, path in contents}
+
+
+def text_of(content: str) -> str:
+    """A file's text from its base64, in which nothing of it is lost on the way."""
+    return base64.b64decode(content, validate=True).decode(errors="surrogateescape")
 
 
 class Missing(Fact[list[str]]):

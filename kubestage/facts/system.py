@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubestage.facts.files import text_of
 from kubestage.facts.framed import Fact
+from kubestage.host_file import HostFile
 
 
 class HostNames(Fact[list[str]]):
@@ -17,7 +20,8 @@ class HostNames(Fact[list[str]]):
         return []
 
     def ask(self) -> str:
-        return "cat /proc/sys/kernel/hostname /etc/hostname 2>/dev/null || true"
+        # Without what no name has: a byte that is not text would end the whole answer.
+        return "cat /proc/sys/kernel/hostname /etc/hostname 2>/dev/null | LC_ALL=C tr -cd '[:print:]\\n'"
 
     def parse(self, output: Sequence[str]) -> list[str]:
         return [line.strip() for line in output]
@@ -64,13 +68,25 @@ class LoadedModules(Fact[list[str]]):
         return list(output)
 
 
+# What puts swap on at boot without a swap unit: Debian's and Ubuntu's packages zram-tools, zram-config, dphys-swapfile
+# and swapspace. systemd's own zram-generator makes units.
+SWAP_SERVICES = ("zramswap.service", "zram-config.service", "dphys-swapfile.service", "swapspace.service")
+FSTAB = "/etc/fstab"
+
+
 @dataclass(frozen=True)
 class SwapState:
-    """Swap devices in use now, mount units that would bring swap back at boot, and /etc/fstab's lines for swap."""
+    """Swap devices in use now, units that would bring swap back at boot, and /etc/fstab if it has lines for swap."""
 
     in_use: tuple[str, ...]
     units: tuple[str, ...]
-    fstab: tuple[str, ...]
+    fstab: HostFile | None
+
+
+def is_swap(line: str) -> bool:
+    """Whether it is a line of /etc/fstab that puts swap on."""
+    fields = [field for field in re.split("[ \t]", line) if field]
+    return fields[2:3] == ["swap"] and not fields[0].startswith("#")
 
 
 class Swap(Fact[SwapState]):
@@ -79,18 +95,25 @@ class Swap(Fact[SwapState]):
     def ask(self) -> str:
         return (
             "awk 'NR > 1 {print \"in_use\", $1}' /proc/swaps; "
-            'systemctl list-units --all --plain --no-legend --type=swap | awk \'$2 != "masked" && $2 != "not-found"'
-            ' {print "unit", $1}\'; '
-            'awk \'$1 !~ /^#/ && $3 == "swap" {print "fstab", $0}\' /etc/fstab 2>/dev/null || true'
+            f"systemctl list-units --all --plain --no-legend '*.swap' {' '.join(SWAP_SERVICES)} | "
+            'awk \'$2 != "masked" && $2 != "not-found" {print "unit", $1}\'; '
+            f"if test -f {FSTAB}; then content=$(base64 -w 0 {FSTAB}) || exit; "
+            f'echo "fstab $(stat -L -c %a {FSTAB}) $content"; fi'
         )
 
     @staticmethod
     def default() -> SwapState:
-        return SwapState((), (), ())
+        return SwapState((), (), None)
 
     def parse(self, output: Sequence[str]) -> SwapState:
         found: dict[str, list[str]] = {"in_use": [], "unit": [], "fstab": []}
         for line in output:
             kind, _, rest = line.partition(" ")
             found[kind].append(rest)
-        return SwapState(tuple(found["in_use"]), tuple(found["unit"]), tuple(found["fstab"]))
+        fstab = None
+        for line in found["fstab"]:
+            mode, content = line.split(" ")
+            text = text_of(content)
+            if any(map(is_swap, text.split("\n"))):
+                fstab = HostFile(FSTAB, text, mode)
+        return SwapState(tuple(found["in_use"]), tuple(found["unit"]), fstab)

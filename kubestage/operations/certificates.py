@@ -13,11 +13,11 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
-from pyinfra.facts.files import FileContents
 
 from kubestage import certificates, pem, runtime
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
 from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust
+from kubestage.facts.files import Texts
 from kubestage.host_file import HostFile
 from kubestage.local_file import save
 from kubestage.operations.files import differing, put, write
@@ -196,8 +196,7 @@ class _Authority:
         with self._lock:
             executing = control_plane.state.is_executing
             if executing not in self._known:
-                lines = control_plane.get_fact(FileContents, path=CA_CERTIFICATE)
-                self._known[executing] = "".join(f"{line}\n" for line in lines or ())
+                self._known[executing] = control_plane.get_fact(Texts, paths=[CA_CERTIFICATE]).get(CA_CERTIFICATE, "")
             return self._known[executing]
 
 

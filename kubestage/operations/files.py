@@ -11,9 +11,8 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.facts.files import Directory
 
-from kubestage.facts.files import FileState, FileStates
+from kubestage.facts.files import FileState, FileStates, Missing
 from kubestage.host_file import HostFile
 
 
@@ -116,7 +115,7 @@ def downloaded(address: str, path: str, sha256: str) -> Generator[StringCommand,
 @operation()
 def folder_absent(path: str) -> Generator[StringCommand, None, None]:
     """Make the folder `path` be gone, with all that is in it."""
-    if host.get_fact(Directory, path=path):
-        yield StringCommand(f"rm -r {path}")
-    else:
+    if path in host.get_fact(Missing, paths=[path]):
         host.noop(f"{path} is not there")
+    else:
+        yield StringCommand("rm -r", shlex.quote(path))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Container, Generator, Mapping, Sequence
+from itertools import takewhile
 
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.facts.files import FileContents
 
-from kubestage.facts.system import HostNames, LoadedModules, Swap, Sysctls
+from kubestage.facts.files import Texts
+from kubestage.facts.system import FSTAB, HostNames, LoadedModules, Swap, Sysctls, is_swap
 from kubestage.host_file import HostFile
-from kubestage.operations.files import write
+from kubestage.operations.files import put, write
 
+HOSTS = "/etc/hosts"
+HOSTS_TEMPLATE = "/etc/cloud/templates/hosts.debian.tmpl"  # of Ubuntu as well
 _BEGIN, _END = "# BEGIN kubestage: the cluster's hosts", "# END kubestage"
 
 
@@ -38,31 +41,53 @@ def hostname(wanted: str) -> Generator[StringCommand, None, None]:
     if host.get_fact(HostNames) == [wanted, wanted]:
         host.noop(f"hostname is {wanted}")
         return
-    yield StringCommand(f"printf '%s\\n' {shlex.quote(wanted)} > /etc/hostname && hostname {shlex.quote(wanted)}")
+    yield put([HostFile("/etc/hostname", f"{wanted}\n")])
+    yield StringCommand(f"hostname {shlex.quote(wanted)}")
 
 
 @operation()
 def hosts_file(addresses: Mapping[str, str]) -> Generator[StringCommand, None, None]:
-    """Keep a block of `addresses` (name -> IP address) in /etc/hosts; the rest of the file stays as it is."""
-    lines = host.get_fact(FileContents, path="/etc/hosts") or []
-    yield from write._inner([HostFile("/etc/hosts", with_block(lines, addresses))])
+    """Keep a block of `addresses` (name -> IP address) in /etc/hosts; the rest of the file stays as it is.
 
-
-def with_block(lines: Sequence[str], addresses: Mapping[str, str]) -> str:
-    """The content of /etc/hosts that has `lines`, with the block of `addresses` put in or renewed before the rest.
-
-    Installers and cloud-init write the host's own name at 127.0.1.1: what comes first counts.
+    The same block is kept in cloud-init's template, where there is one: with `manage_etc_hosts: true` in the machine's
+    user data, which goes before all files of its own on the host, cloud-init makes /etc/hosts of it at each boot
+    (https://docs.cloud-init.io/en/latest/reference/modules.html#update-etc-hosts).
     """
-    kept, inside = [], False
-    for line in lines:
-        if line == _BEGIN:
-            inside = True
-        if not inside:
-            kept.append(line)
-        if line == _END:
-            inside = False
+    texts = host.get_fact(Texts, paths=[HOSTS, HOSTS_TEMPLATE])
+    files = [HostFile(HOSTS, with_block(texts.get(HOSTS, ""), addresses))]
+    if HOSTS_TEMPLATE in texts:
+        files.append(HostFile(HOSTS_TEMPLATE, with_block(texts[HOSTS_TEMPLATE], addresses)))
+    yield from write._inner(files)
+
+
+def with_block(text: str, addresses: Mapping[str, str]) -> str:
+    """`text` of /etc/hosts, or of a template for it, with the block of `addresses` put in or renewed before the rest.
+
+    Installers and cloud-init write the host's own name at 127.0.1.1: what comes first counts. A block whose end is
+    missing is over at the first line that is of no host of ours.
+    """
+    lines = text.split("\n")
+    # What a template is written for stands in its first line.
+    head = [lines.pop(0)] if lines[0].startswith("## template:") else []
     block = [_BEGIN, *(f"{address} {name}" for name, address in addresses.items()), _END]
-    return "\n".join([*block, *kept]) + "\n"
+    kept: list[str] = []
+    while lines:
+        line = lines.pop(0)
+        if line == _BEGIN:
+            del lines[: _length_of_block(lines, addresses)]
+        elif line != _END:
+            kept.append(line)
+    return "\n".join([*head, *block, *(kept or [""])])
+
+
+def _length_of_block(lines: Sequence[str], names: Container[str]) -> int:
+    """How many of `lines`, which begin behind _BEGIN, are ours."""
+    if _END in lines:
+        end = lines.index(_END)
+        if _BEGIN not in lines[:end]:
+            return end + 1
+    ours = takewhile(lambda line: len(line.split()) == 2 and line.split()[1] in names, lines)
+    return len(list(ours))
 
 
 @operation()
@@ -70,16 +95,24 @@ def no_swap() -> Generator[StringCommand, None, None]:
     """Turn swap off and keep it off, with its lines in /etc/fstab commented out: the kubelet does not start with it."""
     swap = host.get_fact(Swap)
     if swap.fstab:
-        third_field = r"^[[:space:]]*[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap\b"
-        yield StringCommand(f"sed -i -E '/{third_field}/s/^/# kubestage: /' /etc/fstab")
+        yield put([HostFile(FSTAB, without_swap(swap.fstab.content), swap.fstab.mode)])
         yield StringCommand("systemctl daemon-reload")
     if swap.units:
         # systemd's names for disks hold backslashes: dev-disk-by\x2duuid-0c1d.swap.
-        yield StringCommand("systemctl mask --now", *(shlex.quote(unit) for unit in swap.units))
+        names = " ".join(map(shlex.quote, swap.units))
+        # A unit file that somebody has put into /etc/systemd/system can't be masked.
+        yield StringCommand(
+            f'for unit in {names}; do systemctl mask --now "$unit" || systemctl disable --now "$unit" || exit; done'
+        )
     if swap.in_use:
         yield StringCommand("swapoff --all")
     if swap == Swap.default():
         host.noop("no swap, now or at boot")
+
+
+def without_swap(text: str) -> str:
+    """`text` of /etc/fstab with its lines for swap commented out."""
+    return "\n".join(f"# kubestage: {line}" if is_swap(line) else line for line in text.split("\n"))
 
 
 @operation()

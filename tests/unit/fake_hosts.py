@@ -12,7 +12,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyinfra.api import FactBase, StringCommand
@@ -25,9 +25,9 @@ from pyinfra.api.operation import add_op
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
-from pyinfra.connectors.util import CommandOutput
+from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from kubestage.facts.framed import BEGIN, END
+from kubestage.facts.framed import BEGIN, END, framed
 from kubestage.host_file import HostFile
 from kubestage.operations.files import aside, put
 
@@ -58,7 +58,10 @@ class RecordingConnector(FakeConnector):
         syntax = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)
         assert syntax.returncode == 0, f"{syntax.stderr}{text}"
         self.told.append(Told(text, arguments.get("_stdin") or "", bool(arguments.get("_sudo"))))
-        return super().run_shell_command(command, print_output, print_input, **arguments)
+        succeeded, output = super().run_shell_command(command, print_output, print_input, **arguments)
+        if asked(text) and BEGIN not in output.stdout_lines:  # by run_on(), and so not by its exact command
+            output = CommandOutput([OutputLine("stdout", line) for line in answer(output.stdout_lines)])
+        return succeeded, output
 
 
 def fact(kind: type[FactBase[Any]], **arguments: Any) -> str:
@@ -67,14 +70,25 @@ def fact(kind: type[FactBase[Any]], **arguments: Any) -> str:
     return command if isinstance(command, str) else command.get_raw_value()
 
 
+def text_at(path: str, text: str) -> list[str]:
+    """What a host prints for Texts of one file."""
+    return [f"{base64.b64encode(text.encode(errors='surrogateescape')).decode()} {path}"]
+
+
 def answer(lines: Sequence[str]) -> list[str]:
     """What a host prints for a fact of ours whose command's own output is `lines`."""
     return ["Welcome", BEGIN, *lines, "", END, "Goodbye"]
 
 
 def asked(command: str) -> bool:
-    """Whether the command is a fact of ours."""
+    """Whether the command is one whose answer is framed."""
     return f"'{BEGIN}'" in command
+
+
+def question(command: str) -> str:
+    """The command in its frame; one that has none as it is."""
+    before, _, after = framed("\0").partition("\0")
+    return command.removeprefix(before).removesuffix(after)
 
 
 class Hosts:
@@ -130,7 +144,8 @@ class Hosts:
         """What the host was told, facts left out. A fact that no test answered is in it, and so can't go unseen."""
         connector = self[name].connector
         assert isinstance(connector, RecordingConnector)
-        return [told for told in connector.told if told.command not in self._facts[name]]
+        told = [told for told in connector.told if told.command not in self._facts[name]]
+        return [replace(each, command=question(each.command)) for each in told]
 
     def everything(self, name: str) -> list[str]:
         """All commands in their order, with those of facts, from the preparation on."""

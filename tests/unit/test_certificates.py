@@ -11,16 +11,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from fake_hosts import Facts, Hosts, Told, fact, told_by, unpacked, writes
+from fake_hosts import Facts, Hosts, Told, fact, text_at, told_by, unpacked, writes
 from pyinfra.api import OperationError
-from pyinfra.facts.files import FileContents
 from sample_certificates import DAY, NOW, certificate, key_pem, new_key, signed
 from stub_programs import calls, run_with
 
 from kubestage import certificates, pem
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, CLIENT, SERVER, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
 from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust, TrustState
-from kubestage.facts.files import FileState, FileStates
+from kubestage.facts.files import FileState, FileStates, Texts
 from kubestage.host_file import HostFile
 from kubestage.operations import certificates as operations
 from kubestage.runtime import registry_trust
@@ -479,7 +478,7 @@ class Trusting:
     """The control plane and a worker, in one run of `trusted`."""
 
     def __init__(self, ca: str, worker: list[str], *, registry: str = SITE, wanted: bool = True) -> None:
-        contents = {fact(FileContents, path=CA_CERTIFICATE): ca.splitlines()}
+        contents = {fact(Texts, paths=[CA_CERTIFICATE]): text_at(CA_CERTIFICATE, ca)}
         self.hosts = Hosts({"cp1": {**contents, fact(Trust): worker}, "w1": {fact(Trust): worker}})
         arguments = {"control_plane": self.hosts["cp1"], "registry": registry, "wanted": wanted}
         for name in ("cp1", "w1"):
@@ -513,7 +512,7 @@ class TestTrusted:
         trusting = Trusting(self.CA, trust_lines(self.files, bundled=True))
         assert trusting.told == []
         # Once while it looks ahead, once while it works; not once a host.
-        asked = fact(FileContents, path=CA_CERTIFICATE)
+        asked = fact(Texts, paths=[CA_CERTIFICATE])
         assert trusting.hosts.everything("cp1").count(asked) == 2
 
     def test_a_run_was_killed_before_the_bundle(self) -> None:
@@ -552,7 +551,7 @@ class TestTrusted:
 
     def test_no_ca_yet(self) -> None:
         """A run with --limit that leaves the control plane out, before there is one."""
-        hosts = Hosts({"cp1": {fact(FileContents, path=CA_CERTIFICATE): []}, "w1": {fact(Trust): ["bundled"]}})
+        hosts = Hosts({"cp1": {fact(Texts, paths=[CA_CERTIFICATE]): []}, "w1": {fact(Trust): ["bundled"]}})
         hosts.prepare("w1", operations.trusted, control_plane=hosts["cp1"], registry="", wanted=True)
         with pytest.raises(OperationError, match=r"cp1 has no .*ca\.crt yet: run once without --limit"):
             hosts.execute()
@@ -606,7 +605,7 @@ class TestTrustFact:
 
 class TestFetched:
     def fetch(self, path: Path, ca: str, *, wanted: bool = True) -> list[Told]:
-        hosts = Hosts({"cp1": {fact(FileContents, path=CA_CERTIFICATE): ca.splitlines()}})
+        hosts = Hosts({"cp1": {fact(Texts, paths=[CA_CERTIFICATE]): text_at(CA_CERTIFICATE, ca)}})
         hosts.prepare("cp1", operations.fetched, control_plane=hosts["cp1"], path=path, wanted=wanted)
         hosts.execute()
         return hosts.told("cp1")

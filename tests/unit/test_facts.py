@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 import yaml
 from fake_hosts import Hosts, fact
 from pyinfra.api import FactBase
-from stub_programs import api_server, run_with
+from stub_programs import api_server, calls, run_with
 
-from kubestage.facts.files import FileState, FileStates
+from kubestage.facts.files import FileState, FileStates, Texts
 from kubestage.facts.kubernetes import (
     Apiserver,
     ApiserverFlags,
@@ -29,7 +31,7 @@ from kubestage.facts.kubernetes import (
     WorkloadsReady,
 )
 from kubestage.facts.packages import PackageState, PackageStates
-from kubestage.facts.system import LoadedModules, Swap, SwapState, Sysctls
+from kubestage.facts.system import HostNames, LoadedModules, Swap, SwapState, Sysctls
 from kubestage.facts.units import UnitState, UnitStates
 from kubestage.host_file import HostFile
 
@@ -45,7 +47,9 @@ def sh(command: str) -> list[str]:
         (PackageStates, {"names": ["a"]}, {}),
         (Sysctls, {"names": ["a.b"]}, {}),
         (LoadedModules, {"modules": ["a"]}, []),
-        (Swap, {}, SwapState((), (), ())),
+        (Swap, {}, SwapState((), (), None)),
+        (Texts, {"paths": ["/a"]}, {}),
+        (HostNames, {}, []),
         (UnitStates, {"units": {"a.service": ()}}, {}),
         (Kubeadm, {}, KubeadmState()),
         (Apiserver, {}, ApiserverFlags()),
@@ -142,30 +146,56 @@ class TestSystem:
         (tmp_path / "sys" / "module" / "vxlan").mkdir(parents=True)
         assert sh(command) == ["overlay", "br_netfilter", "vxlan"]
 
+    def test_host_names(self, tmp_path: Path) -> None:
+        """A byte that is not text would end every answer; it is in no name."""
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/hostname").write_bytes(b"w\xe9 1\n# \xc3\xa9\n")
+        command = HostNames().ask().replace("/etc/hostname", f"{tmp_path}/etc/hostname")
+        assert HostNames().parse(sh(command)) == [gethostname(), "w 1", "#"]
+
+    FSTAB = b"/dev/vdb none swap sw 0 0\n# /dev/vdc none swap sw 0 0\n/a /b ext4 d\xe9fauts 0 0\n"
+
     def test_swap(self) -> None:
-        lines = [
-            "in_use /dev/vdb",
-            "in_use /swap.img",
-            r"unit dev-disk-by\x2duuid-0c1d.swap",
-            "fstab /swap.img none swap sw 0 0",
-        ]
-        assert Swap().parse(lines) == SwapState(
-            ("/dev/vdb", "/swap.img"), (r"dev-disk-by\x2duuid-0c1d.swap",), ("/swap.img none swap sw 0 0",)
+        content = self.FSTAB.decode(errors="surrogateescape")
+        lines = ["in_use /dev/vdb", "in_use /swap.img", r"unit dev-disk-by\x2duuid-0c1d.swap"]
+        fstab = f"fstab 600 {base64.b64encode(self.FSTAB).decode()}"
+        assert Swap().parse([*lines, fstab]) == SwapState(
+            ("/dev/vdb", "/swap.img"),
+            (r"dev-disk-by\x2duuid-0c1d.swap",),
+            HostFile("/etc/fstab", content, mode="600"),
         )
+        assert Swap().parse([f"fstab 644 {base64.b64encode(b'# none swap sw').decode()}"]) == Swap.default()
 
     def test_swap_by_its_command(self, tmp_path: Path) -> None:
         """Units that are masked or only named by others bring nothing back."""
-        listed = "dev-vdb.swap loaded active active\nold.swap masked inactive dead\ngone.swap not-found inactive dead"
+        listed = "dev-zram0.swap loaded active active\nold.swap masked inactive dead\ngone.swap not-found inactive dead"
+        listed += "\nzramswap.service loaded active exited\ndphys-swapfile.service masked inactive dead"
         (tmp_path / "proc").mkdir()
-        (tmp_path / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/vdb partition 1024 0 -2\n")
+        (tmp_path / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/zram0 partition 1024 0 -2\n")
         (tmp_path / "etc").mkdir()
-        (tmp_path / "etc/fstab").write_text("/dev/vdb none swap sw 0 0\n# /dev/vdc none swap sw 0 0\n/a /b ext4 swap\n")
-        command = fact(Swap).replace("/proc/swaps", f"{tmp_path}/proc/swaps")
-        command = command.replace("/etc/fstab", f"{tmp_path}/etc/fstab")
-        result = run_with(tmp_path, command, {"systemctl": f"printf '%s\\n' '{listed}'"})
-        assert Swap().process(result.stdout.splitlines()) == SwapState(
-            ("/dev/vdb",), ("dev-vdb.swap",), ("/dev/vdb none swap sw 0 0",)
-        )
+        (tmp_path / "etc/fstab").write_bytes(self.FSTAB)
+        (tmp_path / "etc/fstab").chmod(0o640)
+        systemctl = f"printf '%s\\n' '{listed}'"
+        result = run_with(tmp_path, Swap().ask(), {"systemctl": systemctl}, moved=("/proc", "/etc"))
+        found = Swap().parse(result.stdout.splitlines())
+        assert (found.in_use, found.units) == (("/dev/zram0",), ("dev-zram0.swap", "zramswap.service"))
+        assert found.fstab is not None
+        assert (found.fstab.data, found.fstab.mode) == (self.FSTAB, "640")
+        (asked,) = calls(tmp_path)
+        assert asked.startswith("systemctl list-units --all --plain --no-legend *.swap zramswap.service ")
+
+
+class TestTexts:
+    def test_all_of_a_file(self, tmp_path: Path) -> None:
+        content = b"d\xe9p\xf4t\r\n\x85\n\nno end"
+        (tmp_path / "two  words").write_bytes(content)
+        (tmp_path / "empty").touch()
+        paths = [str(tmp_path / name) for name in ("two  words", "empty", "missing")]
+        texts = Texts().parse(sh(Texts().ask(paths)))
+        assert {path: text.encode(errors="surrogateescape") for path, text in texts.items()} == {
+            paths[0]: content,
+            paths[1]: b"",
+        }
 
 
 STARTED = 1795532400  # 2026-11-24 15:00:00 UTC

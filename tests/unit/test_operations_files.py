@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from fake_hosts import Facts, Told, fact, run, told_by, unpacked, writes
-from pyinfra.facts.files import Directory
 from stub_programs import calls, run_with
 
-from kubestage.facts.files import FileStates
+from kubestage.facts.files import FileStates, Missing
 from kubestage.host_file import HostFile
 from kubestage.operations import files
 
@@ -181,6 +180,5 @@ class TestDownloaded:
 
 def test_folder_absent() -> None:
     path = "/etc/demo/keys"
-    stat = "user=root group=root mode=drwxr-xr-x atime=1 mtime=1 ctime=1 size=4096 '/etc/demo/keys'"
-    assert run(files.folder_absent, {fact(Directory, path=path): [stat]}, path=path) == [f"rm -r {path}"]
-    assert run(files.folder_absent, {fact(Directory, path=path): []}, path=path) == []
+    assert run(files.folder_absent, {fact(Missing, paths=[path]): []}, path=path) == [f"rm -r {path}"]
+    assert run(files.folder_absent, {fact(Missing, paths=[path]): [path]}, path=path) == []

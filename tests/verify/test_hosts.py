@@ -11,6 +11,7 @@ from testinfra.host import Host as Machine
 
 from kubestage import kubelet
 from kubestage.certificates import WILDCARD_KEY
+from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
 from kubestage.inventory import Target
 from kubestage.settings import Problem, Settings
@@ -91,11 +92,8 @@ def test_no_swap(machine: Machine, node: str, target: Target) -> None:
         for line in machine.run("cat /etc/fstab").stdout.splitlines()
         if not line.startswith("#") and line.split()[2:3] == ["swap"]
     ]
-    units = [
-        line.split()[0]
-        for line in machine.run("systemctl list-units --all --plain --no-legend --type swap").stdout.splitlines()
-        if line.split()[1] not in ("masked", "not-found")
-    ]
+    listed = machine.run(f"systemctl list-units --all --plain --no-legend '*.swap' {' '.join(SWAP_SERVICES)}").stdout
+    units = [line.split()[0] for line in listed.splitlines() if line.split()[1] not in ("masked", "not-found")]
     why = "the kubelet does not start with swap on"
     expect_none(
         Problem(node, f"{how}, and {why}", target.deploy, what, value)
