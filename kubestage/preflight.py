@@ -19,7 +19,20 @@ from pyinfra.context import ctx_config, ctx_host
 
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
 from kubestage.facts.reach import Reach, Reached
-from kubestage.rules import addresses, disks, endings, made, reach, runtimes, single, sites, together, volumes, warnings
+from kubestage.rules import (
+    addresses,
+    disks,
+    endings,
+    logins,
+    made,
+    reach,
+    runtimes,
+    single,
+    sites,
+    together,
+    volumes,
+    warnings,
+)
 from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Cluster, Problem, SettingsError, load
 from kubestage.settings.problems import render
@@ -67,6 +80,7 @@ WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.private_address_of_a_tunnel,
     together.operators_clock_is_off,
     runtimes.taken_over,
+    logins.printing,
     endings.of_hosts,
     endings.of_the_user,
 )
@@ -216,6 +230,7 @@ def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:
         return Problem(
             host.name,
             "it was asked what it is, and gave no answer that makes sense (its own words are above)",
-            "a user other than root needs sudo without a password, or --use-sudo-password; then run again",
+            "a user other than root needs sudo without a password, or --use-sudo-password; a login that prints what is "
+            f"no UTF-8 is to print nothing: see {logins.FILES}; then run again",
         )
     return report

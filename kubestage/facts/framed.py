@@ -36,6 +36,14 @@ def unframed(output: Sequence[str]) -> list[str]:
     return lines
 
 
+def beside(output: Sequence[str]) -> list[str]:
+    """The lines around the frame that are not blank: what the login has printed. None where the frame is not whole."""
+    if BEGIN not in output or END not in output:
+        return []
+    around = [*output[: output.index(BEGIN)], *output[output.index(END) + 1 :]]
+    return [line for line in around if line.strip()]
+
+
 def _framing(ask: Callable[..., str]) -> Callable[..., str]:
     @functools.wraps(ask)
     def command(self: Any, *arguments: Any, **named: Any) -> str:

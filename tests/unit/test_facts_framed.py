@@ -9,7 +9,7 @@ import pytest
 from fake_hosts import Hosts, fact
 from pyinfra.api.exceptions import FactProcessError
 
-from kubestage.facts.framed import Fact, framed, unframed
+from kubestage.facts.framed import Fact, beside, framed, unframed
 
 
 class Said(Fact[list[str]]):
@@ -39,11 +39,14 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
         ("printf '\\none\\n'", ["", "one"]),
     ],
 )
-@pytest.mark.parametrize("greeting", ["", "echo Welcome", "printf 'last login: '"])
-def test_only_the_commands_own_output(command: str, lines: list[str], greeting: str) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "said"), [("", []), ("echo Welcome", ["Welcome"]), ("printf 'last login: '", ["last login: "])]
+)
+def test_only_the_commands_own_output(command: str, lines: list[str], greeting: str, said: list[str]) -> None:
     printed = shell(f"{greeting}\n({framed(command)})\necho Goodbye").stdout.splitlines()
     assert unframed(printed) == lines
     assert Said().process(printed) == lines
+    assert beside(printed) == [*said, "Goodbye"]
 
 
 def test_no_output_is_the_default() -> None:

@@ -263,6 +263,17 @@ def test_one_host_s_clock_is_not_this_machine_s(caplog: pytest.LogCaptureFixture
     assert "This machine" not in caplog.text
 
 
+def test_a_login_that_prints_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """It is in no answer, and so no reason to stop."""
+    answers = {name: [line for line in lines if line not in ("Welcome", "Goodbye")] for name, lines in fresh().items()}
+    answers["w1"] = ["Welcome to w1,", "a host of " + "very " * 30 + "good will", "", *answers["w1"], "", "Goodbye"]
+    with caplog.at_level("WARNING", logger="pyinfra"):
+        preflight.check(make_state(answers))
+    (told,) = [record.getMessage() for record in caplog.records if "prints" in record.getMessage()]
+    assert told.startswith("w1: its login prints 'Welcome to w1, a host of very very")
+    assert "good will" not in told and "~/.bashrc" in told and "ForceCommand" in told
+
+
 FLAGS = pytest.mark.parametrize("flags", [["-y"], ["--dry"], ["--dry", "--json"], ["-y", "--json"]], ids=" ".join)
 
 # pyinfra's own command line, with hosts that answer from a file instead of over SSH.

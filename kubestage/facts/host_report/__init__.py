@@ -6,13 +6,13 @@ One module a subject: its part of the script, the fields of the report, and how 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyinfra.api.exceptions import FactProcessError
 
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, beside
 from kubestage.facts.host_report import (
     certificates,
     cluster,
@@ -54,9 +54,13 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class HostReport(Machine, Disks, Network, Membership, Certificates, Packages, Registries, Runtimes, Living):
-    """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds."""
+    """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds.
+
+    `printed`: what the login printed beside the answer.
+    """
 
     clock: tuple[float, float]
+    printed: str = ""
 
 
 def _script(wanted: Wanted) -> str:
@@ -86,6 +90,10 @@ class HostReportFact(Fact[HostReport]):
     def ask(self, wanted: Wanted) -> str:
         self._asked = time.time()
         return _script(wanted)
+
+    def process(self, output: Iterable[str]) -> HostReport:
+        lines = list(output)
+        return replace(super().process(lines), printed="\n".join(beside(lines)))
 
     def parse(self, output: Sequence[str]) -> HostReport:
         answered = time.time()
