@@ -55,10 +55,11 @@ def on(host: str, command: str, *, given: str | None = None, **values: str) -> s
 
 @dataclass(frozen=True)
 class Run:
-    """A deploy that has ended. changed: operation -> the hosts on which it changed something."""
+    """A deploy that has ended. changed: operation -> the hosts on which it changed something. printed: to a person."""
 
     changed: dict[str, list[str]]
     totals: dict[str, int]
+    printed: str
 
 
 def deploy_command(*flags: str, inventory: str = INVENTORY) -> list[str]:
@@ -75,7 +76,7 @@ def deploy(*flags: str, inventory: str = INVENTORY, **values: str) -> Run:
     assert results["totals"]["error"] == 0, results["totals"]
     assert results["totals"]["no_change"] > 0, results["totals"]
     changed = {one["name"]: sorted(one["success"]) for one in results["operations"] if one["success"]}
-    return Run(changed, results["totals"])
+    return Run(changed, results["totals"], result.stderr)
 
 
 def deploy_refused(*flags: str, inventory: str = INVENTORY) -> str:

@@ -1,0 +1,65 @@
+"""What real hosts have that blank ones have not: bytes that are no text, a login that prints, names that change, swap.
+
+Everything is broken at once on the two workers; one run mends it.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from kubestage.kubernetes import RESET
+from tests.lab.commands import deploy, kubectl_json, on, settle, verify
+
+THEIRS = b"10.1.1.1 d\xe9p\xf4t\n"
+# Made at boot by a package of the distribution: it has no swap unit.
+ZRAMSWAP = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
+
+
+def write(host: str, path: str, content: bytes) -> None:
+    on(host, f"base64 -d >{path}", given=base64.b64encode(content).decode())
+
+
+def read(host: str, path: str) -> bytes:
+    return base64.b64decode(on(host, f"base64 {path}"))
+
+
+def test_a_host_as_its_owner_has_left_it(cluster: None) -> None:
+    hosts, bashrc = read("w1", "/etc/hosts"), on("w1", "cat /root/.bashrc")
+    # The end of the block is missing, and what stands behind it is not all text.
+    lines = hosts.split(b"\n")
+    lines.remove(b"# END kubestage")
+    write("w1", "/etc/hosts", b"\n".join(lines) + THEIRS)
+    write("w1", "/root/.bashrc", b"printf 'Welcome to \xe9'\n" + bashrc.encode())
+    write("w1", "/lib/systemd/system/zramswap.service", ZRAMSWAP.encode())
+    on("w1", "systemctl daemon-reload && systemctl enable --now zramswap && mkdir -p /etc/cloud/templates")
+    write("w1", "/etc/cloud/templates/hosts.debian.tmpl", b"## template:jinja\n127.0.1.1 {{fqdn}} {{hostname}}\n")
+    # As a cloud's agent does at boot. The kubelet is still w2.
+    on("w2", "echo ecs-4711 >/etc/hostname && hostname ecs-4711 && systemctl restart kubelet")
+    try:
+        printed = deploy().printed
+        assert "w1: its login prints" in printed and "Welcome to" in printed
+        after = read("w1", "/etc/hosts")
+        assert after == hosts + THEIRS
+        template = read("w1", "/etc/cloud/templates/hosts.debian.tmpl")
+        assert template.startswith(b"## template:jinja\n# BEGIN kubestage") and template.endswith(b" {{hostname}}\n")
+        assert on("w1", "systemctl is-enabled zramswap || true") == "masked"
+        assert on("w2", "cat /etc/hostname; hostname").split() == ["w2", "w2"]
+        assert {node["metadata"]["name"] for node in kubectl_json("get", "nodes")["items"]} == {"cp1", "w1", "w2"}
+        assert deploy().changed == {}
+    finally:
+        write("w1", "/root/.bashrc", bashrc.encode() + b"\n")
+        write("w1", "/etc/hosts", hosts)
+        on("w1", "systemctl unmask zramswap; rm -rf /lib/systemd/system/zramswap.service /etc/cloud/templates")
+    assert verify("test_hosts.py") == set()
+
+
+def test_a_worker_that_was_reset_as_our_message_advises(cluster: None) -> None:
+    """cni0 has the address of the Node that it was; pods start all the same on the one that it becomes."""
+    before = on("w1", "cat /sys/class/net/cni0/ifindex")
+    on("w1", RESET)
+    assert on("w1", "cat /sys/class/net/cni0/ifindex") == before
+    changed = deploy("--limit", "w1").changed
+    assert changed["Join | kubeadm join"] == ["w1"]
+    settle()
+    assert on("w1", "cat /sys/class/net/cni0/ifindex") != before
+    assert verify("test_network.py") == set()
