@@ -229,7 +229,7 @@ class Cluster:
             if self.failing:
                 self.failing -= 1
                 return False, CommandOutput([])
-            names = command_str.partition(" approve ")[2].strip("'").split()
+            names = command_str.partition(" approve ")[2].splitlines()[0].split()
             self.approved.append(names)
             for name in names:
                 self.serving.add(self.requests.pop(name)["spec"]["username"].removeprefix("system:node:"))
