@@ -92,12 +92,11 @@ def _validate(host: str, data: dict[str, Any]) -> tuple[list[Problem], Settings,
 
 
 _TYPES = {
-    "string_type": ("not a text", 'put it in quotes, e.g. "1.2"'),
+    "string_type": ("not a text", "write text in quotes"),
     "int_type": ("not a whole number", "write it as digits, without quotes"),
     "float_type": ("not a number", "write it as digits, without quotes"),
     "bool_type": ("neither True nor False", "write True or False, without quotes"),
-    "dict_type": ("not a mapping", 'write it as {"name": value}'),
-    "tuple_type": ("not a list", 'write it as ["one", "two"]'),
+    "dict_type": ("not a mapping", "write it as {NAME: VALUE}"),
 }
 
 
@@ -113,6 +112,9 @@ def _problem(host: str, detail: ErrorDetails) -> Problem:
         return Problem(host, "it is missing", f"add it; {source}", setting)
     if kind == "extra_forbidden":
         return _unknown(host, path, value)
+    if kind == "tuple_type":
+        wrapped = f"write it as [{value!r}]" if isinstance(value, str | int) else "write it as [ONE, TWO]"
+        return Problem(host, "not a list", wrapped, setting, value)
     if kind in _TYPES:
         reason, remedy = _TYPES[kind]
         return Problem(host, reason, remedy, setting, value)

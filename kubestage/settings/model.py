@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from . import reserved_keys, values
+from . import kernel, reserved_keys, values
 from .values import PortRange, parse_port_range, parse_reserved, parse_version
 
 Name = Annotated[str, AfterValidator(values.dns_name)]
@@ -79,7 +79,7 @@ class Settings(BaseModel):
     mirror: str
 
     cluster_name: Name
-    cluster_domain: Name
+    cluster_domain: Annotated[str, AfterValidator(values.cluster_domain)]
     pod_cidr: Annotated[str, AfterValidator(values.pod_cidr)]
     service_cidr: Annotated[str, AfterValidator(values.service_cidr)]
     api_port: Port
@@ -126,7 +126,7 @@ class Settings(BaseModel):
     public_address: Annotated[str, AfterValidator(values.address_or_name_or_empty)]
     node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
     node_taints: Annotated[tuple[Taint, ...], _listed]
-    sysctls: Annotated[dict[str, Any], AfterValidator(values.sysctls)]
+    sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
     take_over_runtime: bool
     require_cpus: Count
     require_memory_mib: Count

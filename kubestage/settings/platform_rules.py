@@ -53,7 +53,7 @@ def site_ports(draft: Draft) -> Iterator[Problem]:
             yield Problem(
                 host,
                 "HTTP and HTTPS can't share a port",
-                "choose another, or 0 for HTTPS alone (with http_redirect = False)",
+                "choose another, or for HTTPS alone http_port = 0 and http_redirect = False",
                 "http_port",
                 s.http_port,
             )
@@ -113,9 +113,7 @@ def replicas(draft: Draft) -> Iterator[Problem]:
             yield Problem(
                 host,
                 f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
-                f"set it to {room}, or add workers"
-                if room
-                else "set schedule_on_control_plane = True, or leave a worker without a taint",
+                f"set it to {room}, or add workers" if room else "leave a worker without a taint in node_taints",
                 "ingress_replicas",
                 s.ingress_replicas,
             )
@@ -135,15 +133,24 @@ def dashboard(draft: Draft) -> Iterator[Problem]:
 
 def site_domain(draft: Draft) -> Iterator[Problem]:
     for host, s in draft.valid("domain", "cluster_domain"):
-        names = (s.domain, *(f"{name}.{s.domain}" for name in SITES))
-        if any(f".{name}".endswith(f".{s.cluster_domain}") for name in names):
+        if _asked_of_the_cluster(s.domain, s.cluster_domain):
+            others = (name for name in _EXAMPLES if not _asked_of_the_cluster(name, s.cluster_domain))
             yield Problem(
                 host,
                 f"pods would ask the cluster's own DNS for it: it is in cluster_domain = {s.cluster_domain!r}",
-                'choose a domain of its own, e.g. "lab.test"',
+                f'choose a domain of its own, e.g. "{next(others)}"',
                 "domain",
                 s.domain,
             )
+
+
+_EXAMPLES = ("lab.test", "platform.example")
+
+
+def _asked_of_the_cluster(domain: str, cluster_domain: str) -> bool:
+    """Whether a site of that domain, or the domain itself, is a name in the cluster's own."""
+    names = (domain, *(f"{name}.{domain}" for name in SITES))
+    return any(f".{name}".endswith(f".{cluster_domain}") for name in names)
 
 
 def site_names(draft: Draft) -> Iterator[Problem]:

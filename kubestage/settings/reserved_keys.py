@@ -8,6 +8,7 @@ from typing import Any
 
 from kubestage import eviction
 
+from . import containerd_keys, docker_keys
 from .values import near, refuse
 
 _APISERVER = {
@@ -86,7 +87,7 @@ def _check_mappings(config: dict[str, Any], paths: tuple[tuple[str, ...], ...]) 
                 break
             node = node[key]
             if not isinstance(node, dict):
-                raise refuse(f'"{".".join(path[:depth])}" is not a mapping', 'write it as {"name": value}')
+                raise refuse(f'"{".".join(path[:depth])}" is not a mapping', "write it as {NAME: VALUE}")
 
 
 def _refuse(key: str, setting: str) -> Exception:
@@ -112,7 +113,8 @@ def _check_eviction(key: str, thresholds: Any) -> None:
     for signal, amount in thresholds.items():
         if signal not in eviction.SIGNALS:
             known = ", ".join(sorted(eviction.SIGNALS))
-            raise refuse(f'"{key}" has no "{signal}"{near(signal, eviction.SIGNALS)}', f"use one of: {known}")
+            guess = near(signal, eviction.SIGNALS)
+            raise refuse(f'"{signal}" is no signal for "{key}"{guess}', f"call it one of: {known}")
         try:
             number, unit = eviction.split(amount)
         except (ValueError, TypeError):
@@ -138,15 +140,18 @@ def docker(config: dict[str, Any]) -> dict[str, Any]:
     _check_mappings(config, _DOCKER_MAPPINGS)
     for key in ("exec-opts", "insecure-registries"):
         if not isinstance(config.get(key, []), list | tuple):
-            raise refuse(f'"{key}" is not a list', 'write it as ["one", "two"]')
+            raise refuse(f'"{key}" is not a list', "write it as [ONE, TWO]")
     if any("native.cgroupdriver" in str(option) for option in config.get("exec-opts", ())):
-        raise _refuse("exec-opts: native.cgroupdriver", "cgroup_driver")
-    return _check(config, _DOCKER)
+        raise _refuse("native.cgroupdriver", "cgroup_driver")
+    _check(config, _DOCKER)
+    docker_keys.check(config)
+    return config
 
 
 def containerd(config: dict[str, Any]) -> dict[str, Any]:
     """containerd 2's configuration (version 3): plugin names hold dots, so the keys are looked for at any depth."""
-    owned = {"SystemdCgroup": "cgroup_driver", "sandbox": "pause_image", "config_path": "mirrors"}
+    owned = {"SystemdCgroup": "cgroup_driver", "config_path": "mirrors"}
+    owned |= dict.fromkeys(("sandbox", "sandbox_image"), "pause_image")
 
     def search(node: Any) -> None:
         if isinstance(node, dict):
@@ -158,7 +163,9 @@ def containerd(config: dict[str, Any]) -> dict[str, Any]:
     _check_all_plain(config, null=False)
     _check_mappings(config, _CONTAINERD_MAPPINGS)
     search(config)
-    return _check(config, {}, ("version",))
+    _check(config, {}, ("version",))
+    containerd_keys.check(config)
+    return config
 
 
 def apiserver(args: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import docker_keys
 from .model import Settings
 from .problems import Problem, shown
 from .values import (
@@ -17,6 +18,7 @@ from .values import (
     MOST_RESERVED_PORTS,
     NODE_PORTS_OF_KUBERNETES,
     is_dns_name,
+    is_host_name,
     near,
     parse_cidr,
     parse_version,
@@ -55,7 +57,8 @@ PER_HOST = frozenset(
 )
 OLDEST_KUBERNETES = (1, 31, 0)  # the first with kubeadm's configuration v1beta4
 KUBELET_SKEW = 3  # minor versions, https://kubernetes.io/releases/version-skew-policy/
-_DOCKER_BRIDGE = "172.17.0.1/16"  # docker0, unless docker_config sets "bip"
+# Of each private network one, for Docker.
+_EXAMPLES = [ipaddress.IPv4Network(net) for net in ("192.168.99.0/24", "172.31.99.0/24", "10.199.99.0/24")]
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def groups(draft: Draft) -> Iterator[Problem]:
             yield Problem(
                 host,
                 f"it is in {CONTROL_PLANE} and in {WORKERS}",
-                f"take it out of {WORKERS}; with schedule_on_control_plane = True it runs pods as well",
+                f"take it out of {WORKERS}; schedule_on_control_plane lets it run pods as well",
             )
     for host in draft.raw:
         if host not in leaders and host not in workers:
@@ -153,6 +156,13 @@ def host_names(draft: Draft) -> Iterator[Problem]:
                 host,
                 "an address can't be a node's name",
                 f'write ("worker-1", {{"ssh_hostname": "{host}"}}) in the inventory',
+            )
+        elif not is_host_name(host):
+            yield Problem(
+                host,
+                "the name can't be a node's: its last part is a number, so programs take it for an address",
+                f'rename it in the inventory, e.g. "node-{host.replace(".", "-")}", and give its address as '
+                "ssh_hostname",
             )
         elif len(host) > 63:
             yield Problem(
@@ -248,17 +258,19 @@ def networks(draft: Draft) -> Iterator[Problem]:
             yield Problem(
                 host,
                 f"it overlaps service_cidr = {s.service_cidr!r}",
-                "choose two networks that share no address, e.g. 10.244.0.0/16 and 10.96.0.0/16",
+                "choose two networks that share no address, "
+                'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
                 "pod_cidr",
                 s.pod_cidr,
             )
     for host, s in draft.valid("pod_cidr"):
-        nodes, room = len(draft.raw), 2 ** (24 - parse_cidr(s.pod_cidr).prefixlen)
+        network = parse_cidr(s.pod_cidr)
+        nodes, room = len(draft.raw), 2 ** (24 - network.prefixlen)
         if room < nodes:
             yield Problem(
                 host,
                 f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
-                f"choose a larger network, e.g. a /{24 - (nodes - 1).bit_length()}",
+                f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
                 "pod_cidr",
                 s.pod_cidr,
             )
@@ -274,20 +286,30 @@ def networks(draft: Draft) -> Iterator[Problem]:
                         name,
                         value,
                     )
-        for host, s in draft.valid(cidr_name, "docker_config"):
-            bridge = str(s.docker_config.get("bip", _DOCKER_BRIDGE))
-            try:
-                docker = ipaddress.IPv4Interface(bridge).network
-            except ValueError:
-                continue  # Docker's own business
-            if s.docker_config.get("bridge") != "none" and docker.overlaps(parse_cidr(getattr(s, cidr_name))):
-                yield Problem(
-                    host,
-                    f"it overlaps the network of Docker's own bridge, {docker}",
-                    'choose another network, or move Docker\'s with docker_config = {"bip": "192.168.99.1/24"}',
-                    cidr_name,
-                    getattr(s, cidr_name),
-                )
+
+
+def docker_networks(draft: Draft) -> Iterator[Problem]:
+    for host, s in draft.valid("pod_cidr", "service_cidr", "docker_config"):
+        cidrs = {name: parse_cidr(getattr(s, name)) for name in ("pod_cidr", "service_cidr")}
+        hosts = [ipaddress.IPv4Network(value) for name in draft.raw for _, value in _addresses(draft, name)]
+        free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
+        for key, docker in docker_keys.networks(s.docker_config):
+            for cidr_name in (name for name, network in cidrs.items() if docker.overlaps(network)):
+                if key == "bip":
+                    yield Problem(
+                        host,
+                        f"it overlaps the network of Docker's own bridge, {docker}",
+                        f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
+                        cidr_name,
+                        getattr(s, cidr_name),
+                    )
+                else:
+                    yield Problem(
+                        host,
+                        f'"{key}" has {docker}, which overlaps {cidr_name} = {getattr(s, cidr_name)!r}',
+                        f'choose others, e.g. docker_config = {{"{key}": [{{"base": "{free}", "size": 28}}]}}',
+                        "docker_config",
+                    )
 
 
 def _addresses(draft: Draft, host: str) -> Iterator[tuple[str, str]]:
@@ -358,7 +380,7 @@ def versions(draft: Draft) -> Iterator[Problem]:
             yield Problem(
                 host,
                 f"the kubelet may be at most {KUBELET_SKEW} minor versions older than the control plane ({ours})",
-                f"set it to {control_plane[0]}.{control_plane[1] - KUBELET_SKEW} or newer",
+                f"set it to {control_plane[0]}.{control_plane[1] - KUBELET_SKEW}.0 or newer",
                 name,
                 s.kubernetes_version,
             )
@@ -422,6 +444,7 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     unique_addresses,
     same_everywhere,
     networks,
+    docker_networks,
     node_ports,
     versions,
     mirrors,

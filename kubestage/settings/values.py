@@ -28,6 +28,7 @@ SYSCTLS = {
     "net.bridge.bridge-nf-call-ip6tables": "1",
 }
 
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _QUALIFIED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _IMAGE = re.compile(
@@ -35,7 +36,6 @@ _IMAGE = re.compile(
     r"(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?"
 )
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9._~%:@+,=/-]*", re.IGNORECASE)  # in commands and lists it needs no quotes
-_SYSCTL = re.compile(r"[a-z0-9_][a-z0-9_-]*([./][A-Za-z0-9_-]+)+")
 _NODE_OWN_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
 _TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -76,10 +76,10 @@ class PortRange:
         return f"{self.first}-{self.last}"
 
 
-def parse_port_range(value: str) -> PortRange:
+def parse_port_range(value: str, example: str = "80-32767") -> PortRange:
     match = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value)
     if not match:
-        raise refuse("not a range of ports", 'write it as "first-last", e.g. "80-32767"')
+        raise refuse("not a range of ports", f'write its first and its last port, e.g. "{example}"')
     first, last = int(match[1]), int(match[2])
     if first > last:
         raise refuse(f"the range ends ({last}) before it begins ({first})", f'write it as "{last}-{first}"')
@@ -104,8 +104,8 @@ def parse_reserved(value: Any) -> PortRange:
         port(value)
         return PortRange(value, value)
     if not isinstance(value, str):
-        raise refuse("neither a port nor a range of ports", 'write a number, or a range as "first-last"')
-    return parse_port_range(value)
+        raise refuse("neither a port nor a range of ports", 'write a number, or a range, e.g. "9000-9099"')
+    return parse_port_range(value, example="9000-9099")
 
 
 def reserved(value: Any) -> int | str:
@@ -144,7 +144,7 @@ def log_size(value: str) -> str:
 # --- Versions and images ---------------------------------------------------------------------------------------------
 def version(value: str) -> str:
     if not re.fullmatch(r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}", value):
-        raise refuse("not a version", 'write it in full and without a "v", e.g. "1.36.3"')
+        raise refuse("not a version", 'write it in full and without a leading v, e.g. "1.36.3"')
     return value
 
 
@@ -194,19 +194,51 @@ def is_dns_name(value: str) -> bool:
     return len(value) <= 253 and all(_DNS_LABEL.fullmatch(label) for label in value.split("."))
 
 
-def dns_name(value: str) -> str:
+def is_host_name(value: str) -> bool:
+    """A DNS name that nobody takes for an IPv4 address: programs do where the last label is a number.
+
+    https://url.spec.whatwg.org/#ends-in-a-number-checker, and inet_aton(3): "1.2" is 1.0.0.2.
+    """
+    return is_dns_name(value) and not _NUMBER.fullmatch(value.rpartition(".")[2])
+
+
+def _is_host(value: str) -> bool:
+    """What a URL names: a host's name or its IPv4 address."""
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return is_host_name(value)
+    return True
+
+
+def dns_name(value: str, example: str = "kubestage") -> str:
     if not is_dns_name(value):
         raise refuse(
             "not a DNS name: labels of lower-case letters, digits and inner hyphens, joined by dots",
-            'write it as e.g. "cluster.local"',
+            _write_as_dns_name(value, example),
         )
     return value
+
+
+def _write_as_dns_name(value: str, example: str) -> str:
+    small = value.lower()
+    return f'write it as "{small}"' if is_host_name(small) else f'write e.g. "{example}"'
+
+
+def domain(value: str, example: str) -> str:
+    if not is_host_name(dns_name(value, example)):
+        raise refuse("its last part is a number, so programs take it for an address", f'write e.g. "{example}"')
+    return value
+
+
+def cluster_domain(value: str) -> str:
+    return domain(value, example="cluster.local")
 
 
 def address_or_name(value: str) -> str:
     if re.fullmatch(r"[0-9.]+|.*:.*", value):
         return ipv4(value)
-    if not is_dns_name(value.removeprefix("*.")):
+    if not is_host_name(value.removeprefix("*.")):
         raise refuse("neither an IP address nor a host name", 'write e.g. "47.1.2.3" or "api.example.com"')
     return value
 
@@ -217,29 +249,32 @@ def address_or_name_or_empty(value: str) -> str:
     return address_or_name(value) if value else value
 
 
-def cidr(value: str) -> str:
+# Addresses that no host takes for another's: this host's own, link-local ones, multicast and what is reserved.
+_NO_HOSTS = [ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
+
+
+def _network(value: str, example: str) -> ipaddress.IPv4Network:
+    """The network of hosts that a text is about, even where it has the address of one of them: "10.244.1.1/16"."""
     try:
         network = ipaddress.ip_network(value, strict=False)
         if "/" not in value:
             raise ValueError("no prefix")
     except ValueError:
-        raise refuse("not a network", 'write it as address/prefix, e.g. "10.244.0.0/16"') from None
-    if network.version != 4:
-        raise refuse("an IPv6 network; only IPv4 is supported for now", "give an IPv4 network")
-    if str(network) != value:
-        raise refuse("not the network's own address with its prefix", f'write "{network}" if that is what you mean')
-    return value
-
-
-# Addresses that no host takes for another's: this host's own, link-local ones, multicast and what is reserved.
-_NO_HOSTS = [ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
-
-
-def _routable_cidr(value: str) -> str:
-    network = parse_cidr(cidr(value))
+        raise refuse("not a network", f'write it as address/prefix, e.g. "{example}"') from None
+    if not isinstance(network, ipaddress.IPv4Network):
+        raise refuse("an IPv6 network; only IPv4 is supported for now", f'give an IPv4 network, e.g. "{example}"')
     for special in _NO_HOSTS:
         if network.overlaps(special):
-            raise refuse(f"no packet is routed to addresses of {special}", 'choose a private network: "10.244.0.0/16"')
+            raise refuse(
+                f"no packet is routed to addresses of {special}", f'choose a private network, e.g. "{example}"'
+            )
+    return network
+
+
+def _own_address(value: str, network: ipaddress.IPv4Network) -> str:
+    """The last of the checks of a network: its remedy passes all others."""
+    if str(network) != value:
+        raise refuse("not the network's own address with its prefix", f'write "{network}" if that is what you mean')
     return value
 
 
@@ -248,19 +283,21 @@ def parse_cidr(value: str) -> ipaddress.IPv4Network:
 
 
 def pod_cidr(value: str) -> str:
-    prefix = parse_cidr(_routable_cidr(value)).prefixlen
-    if prefix < 8:  # kubeadm: at most 16 bits between it and a node's /24
-        raise refuse("Kubernetes takes a /8 at most", "choose a smaller network, e.g. 10.244.0.0/16")
-    if prefix > 24:
-        raise refuse("too small: every node takes a /24 of it", "choose a /24 or larger, e.g. 10.244.0.0/16")
-    return value
+    example = "10.244.0.0/16"
+    network = _network(value, example)
+    if network.prefixlen < 8:  # kubeadm: at most 16 bits between it and a node's /24
+        raise refuse("Kubernetes takes a /8 at most", f'choose a smaller network, e.g. "{example}"')
+    if network.prefixlen > 24:
+        raise refuse("too small: every node takes a /24 of it", f'choose a /24 or larger, e.g. "{example}"')
+    return _own_address(value, network)
 
 
 def service_cidr(value: str) -> str:
-    prefix = parse_cidr(_routable_cidr(value)).prefixlen
-    if not 12 <= prefix <= 28:  # kubeadm: at most 20 bits of addresses, at least 10 addresses
-        raise refuse("Kubernetes takes a /12 to a /28 here", 'choose a prefix in between, e.g. "10.96.0.0/16"')
-    return value
+    example = "10.96.0.0/16"
+    network = _network(value, example)
+    if not 12 <= network.prefixlen <= 28:  # kubeadm: at most 20 bits of addresses, at least 10 addresses
+        raise refuse("Kubernetes takes a /12 to a /28 here", f'choose a prefix in between, e.g. "{example}"')
+    return _own_address(value, network)
 
 
 def url(value: str) -> str:
@@ -273,7 +310,7 @@ def url(value: str) -> str:
         raise refuse("not an http or https URL", 'write it as e.g. "https://mirror.example.com/path"')
     if parts.username or parts.password or parts.query or parts.fragment:
         raise refuse("a URL with a user, query or fragment", "give scheme, host, port and path only")
-    if not is_dns_name(parts.hostname):
+    if not _is_host(parts.hostname):
         raise refuse(f'"{parts.hostname}" is no host name', "correct the URL's host")
     if not _PLAIN_URL.fullmatch(value):
         raise refuse("a URL with characters that commands and lists take for theirs", "write them as %XX")
@@ -284,7 +321,7 @@ def repository_url(value: str) -> str:
     """A URL with "{minor}" or "{os}" where a repository has a folder for each Kubernetes minor version or system."""
     filled = value.replace("{minor}", "v1.0").replace("{os}", "debian")
     if re.search(r"[{}]", filled):
-        raise refuse("an unknown placeholder", 'the placeholders are "{minor}" and "{os}"')
+        raise refuse("an unknown placeholder", "use {minor} and {os} alone")
     url(filled)
     return value
 
@@ -292,7 +329,7 @@ def repository_url(value: str) -> str:
 def _is_registry(value: str) -> bool:
     host, colon, number = value.partition(":")
     good_port = not colon or (re.fullmatch("[0-9]{1,5}", number) and 1 <= int(number) <= 65535)
-    return bool(good_port and is_dns_name(host.lower()))
+    return bool(good_port and _is_host(host.lower()))
 
 
 def registry_name(value: str) -> str:
@@ -302,10 +339,10 @@ def registry_name(value: str) -> str:
 
 
 # --- Kubernetes' own syntax ------------------------------------------------------------------------------------------
-def _check_qualified_name(key: str) -> None:
+def _check_qualified_name(key: str, examples: str) -> None:
     prefix, slash, name = key.rpartition("/")
     if (slash and not is_dns_name(prefix)) or not _QUALIFIED_NAME.fullmatch(name):
-        raise refuse(f'"{key}" is not a name that Kubernetes takes', 'write e.g. "disk" or "example.com/disk"')
+        raise refuse(f'"{key}" is not a name that Kubernetes takes', f"call it e.g. {examples}")
 
 
 def _check_label_value(value: str) -> None:
@@ -318,38 +355,25 @@ def _check_label_value(value: str) -> None:
 
 def labels(value: dict[str, str]) -> dict[str, str]:
     for key, label in value.items():
-        _check_qualified_name(key)
+        _check_qualified_name(key, '"disk" or "example.com/disk"')
         _check_label_value(label)
         if key in _NODE_OWN_LABELS:
-            raise refuse(f'the kubelet itself keeps "{key}"', "choose a label of your own, e.g. example.com/disk")
+            raise refuse(f'the kubelet itself keeps "{key}"', 'call one of your own e.g. "example.com/disk"')
     return value
 
 
 def taint(value: str) -> str:
     match = re.fullmatch(r"(?P<key>[^=:]+)(?:=(?P<value>[^:]*))?:(?P<effect>[A-Za-z]+)", value)
     if not match:
-        raise refuse("not a taint", 'write "key=value:Effect" or "key:Effect"')
+        raise refuse("not a taint", 'write e.g. "gpu=yes:NoSchedule" or "gpu:NoSchedule"')
     if match["effect"] not in _TAINT_EFFECTS:
         raise refuse(
             f'no such effect as "{match["effect"]}"{near(match["effect"], _TAINT_EFFECTS)}',
-            f"use one of: {', '.join(_TAINT_EFFECTS)}",
+            f'write e.g. "gpu:NoSchedule"; the effects are {", ".join(_TAINT_EFFECTS)}',
         )
-    _check_qualified_name(match["key"])
+    _check_qualified_name(match["key"], '"gpu:NoSchedule" or "example.com/gpu:NoSchedule"')
     _check_label_value(match["value"] or "")
     return value
-
-
-def sysctls(value: dict[str, Any]) -> dict[str, str]:
-    for name, wanted in value.items():
-        if not _SYSCTL.fullmatch(name):
-            raise refuse(f'"{name}" is no kernel setting', 'write e.g. "net.ipv4.ip_forward"')
-        if isinstance(wanted, bool) or not isinstance(wanted, str | int) or not str(wanted).strip():
-            raise refuse(f'the value of "{name}" is neither a number nor text', "write it as sysctl shows it, e.g. 1")
-        if re.search(r"[^ -~\t]", str(wanted)):
-            raise refuse(f'the value of "{name}" is not one line of plain characters', "write it as sysctl shows it")
-        if name.replace("/", ".") in SYSCTLS:
-            raise refuse(f'every cluster needs "{name}" as it is', f'remove "{name}"')
-    return {name: str(wanted).strip() for name, wanted in value.items()}
 
 
 def kubeadm_check(value: str) -> str:
@@ -372,8 +396,8 @@ def stack(value: str) -> str:
 
 def site_domain(value: str) -> str:
     """A domain that a wildcard certificate can be for: two labels at least."""
-    if "." not in dns_name(value):
-        raise refuse("a domain of one label, for which browsers take no wildcard certificate", 'add one: "lab.test"')
+    if "." not in domain(value, example="lab.test"):
+        raise refuse("a domain of one label, for which browsers take no wildcard certificate", 'write e.g. "lab.test"')
     if len(value) > 240:  # a site's name is longer, and 253 is all that DNS takes
         raise refuse("too long for the names of its sites", "choose one of at most 240 characters")
     return value
@@ -464,5 +488,5 @@ def absolute_path(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) or {"..", "."} & set(value.split("/")):
         raise refuse("not an absolute path of plain characters", 'write e.g. "/var/lib/kubestage/volumes"')
     if _NO_VOLUMES.fullmatch(value):
-        raise refuse("a folder of the system's own", 'name one for volumes alone: "/var/lib/kubestage/volumes"')
+        raise refuse("a folder of the system's own", 'name one for volumes alone, e.g. "/var/lib/kubestage/volumes"')
     return value

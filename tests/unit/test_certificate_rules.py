@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from refusals import follow
 from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key, signed
 from sample_cluster import GROUPS, hosts_data
 
@@ -24,10 +25,13 @@ SITES = ["lab.test", "*.lab.test"]
 
 
 def problems(**settings: str) -> list[Problem]:
+    data = hosts_data({"domain": "lab.test", **settings})
     try:
-        load(hosts_data({"domain": "lab.test", **settings}), GROUPS)
+        load(data, GROUPS)
     except SettingsError as error:
         assert {problem.where for problem in error.problems} == {"all hosts"}
+        for problem in error.problems:
+            follow(problem, data)
         return error.problems
     return []
 

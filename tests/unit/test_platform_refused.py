@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from refusals import refused
 from sample_cluster import GROUPS, group_data, hosts_data
 from sample_stacks import documents
 
-from kubestage.settings import SettingsError, load, platform_rules
+from kubestage.settings import load, platform_rules
 from kubestage.stacks import catalogue, dashboard, network
 
 PASSWORD = "correct horse battery"
 ALONE = {"http_redirect": False}  # with HTTP elsewhere than on 80, or HTTPS than on 443
-
-
-def refused(data: dict[str, dict[str, Any]], groups: dict[str, list[str]] = GROUPS) -> SettingsError:
-    with pytest.raises(SettingsError) as caught:
-        load(data, groups)
-    return caught.value
 
 
 # settings of all hosts, as shown, reason, remedy
@@ -27,7 +22,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"stacks": ["ingres"]}, "stacks.0 = 'ingres'", 'did you mean "ingress"?', "dashboard, ingress, metrics"),
     ({"stacks": ["dashbord", "ingress"]}, "stacks.0 = 'dashbord'", 'did you mean "dashboard"?', "use one of"),
     ({"stacks": ["ingress", "prometheus"]}, "stacks.1 = 'prometheus'", "no such stack", "use one of: dashboard"),
-    ({"stacks": "ingress"}, "stacks = 'ingress'", "not a list", '["one", "two"]'),
+    ({"stacks": "ingress"}, "stacks = 'ingress'", "not a list", "['ingress']"),
     ({"stack": ["ingress"]}, "stack = ['ingress']", 'did you mean "stacks"?', "correct the name"),
     (
         {"dashboard_flavor": "headlamp"},
@@ -78,7 +73,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"https_port": 40443, **ALONE}, "https_port = 40443", "outside of node_port_range", "a port of that range"),
     ({"node_port_range": "100-32767"}, "http_port = 80", "node_port_range = '100-32767'", "widen it to include 80"),
-    ({"http_port": 443, **ALONE}, "http_port = 443", "can't share a port", "or 0 for HTTPS alone"),
+    ({"http_port": 443, **ALONE}, "http_port = 443", "can't share a port", "http_port = 0 and http_redirect = False"),
     ({"node_port_reserved": ["80-100"]}, "http_port = 80", "node_port_reserved holds it", "choose another port"),
     ({"http_port": 10250, **ALONE}, "http_port = 10250", "Kubernetes itself listens on it", "choose another port"),
     ({"http_port": 2379, **ALONE}, "http_port = 2379", "Kubernetes itself listens on it", "choose another port"),
@@ -117,8 +112,11 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"ingress_traffic_policy": "local"}, "ingress_traffic_policy = 'local'", 'mean "Local"?', "Cluster, Local"),
     # domains
     ({"domain": "lab"}, "domain = 'lab'", "a domain of one label", '"lab.test"'),
-    ({"domain": "*.lab.test"}, "domain = '*.lab.test'", "not a DNS name", "write it as"),
-    ({"domain": "Lab.test"}, "domain = 'Lab.test'", "not a DNS name", "write it as"),
+    ({"domain": "*.lab.test"}, "domain = '*.lab.test'", "not a DNS name", 'write e.g. "lab.test"'),
+    ({"domain": "Lab.Test"}, "domain = 'Lab.Test'", "not a DNS name", 'write it as "lab.test"'),
+    ({"domain": "47.1.2.3"}, "domain = '47.1.2.3'", "its last part is a number", '"lab.test"'),
+    ({"domain": "lab.0x1f"}, "domain = 'lab.0x1f'", "its last part is a number", '"lab.test"'),
+    ({"domain": "lab.test", "cluster_domain": "test"}, "domain = 'lab.test'", "own DNS", '"platform.example"'),
     ({"domain": "cluster.local"}, "domain = 'cluster.local'", "the cluster's own DNS", "a domain of its own"),
     ({"domain": "apps.cluster.local"}, "domain = 'apps.cluster.local'", "the cluster's own DNS", "a domain of its own"),
     # registry and storage
@@ -159,7 +157,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"registry_size": "20G"}, "registry_size = '20G'", "not a volume's size", '"20Gi"'),
     ({"registry_cleanup": "weekly"}, "registry_cleanup = 'weekly'", "not cron's five fields", '"30 3 * * 0"'),
     ({"registry_pull_namespaces": ["My_App"]}, "namespaces.0 = 'My_App'", "not a namespace", '"default"'),
-    ({"storage_class": "Cloud SSD"}, "storage_class = 'Cloud SSD'", "not a DNS name", "write it as"),
+    ({"storage_class": "Cloud SSD"}, "storage_class = 'Cloud SSD'", "not a DNS name", "write e.g."),
     ({"storage_path": "volumes"}, "storage_path = 'volumes'", "not an absolute path", "/var/lib/kubestage/volumes"),
     ({"storage_path": "/a/../b"}, "storage_path = '/a/../b'", "not an absolute path", "/var/lib/kubestage/volumes"),
     ({"contour_crds_sha256": "c02ed8"}, "contour_crds_sha256 = 'c02ed8'", "not a SHA-256", "sha256sum"),

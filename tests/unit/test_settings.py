@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from sample_cluster import GROUPS, ROOT, group_data, hosts_data
 
 from kubestage.settings import PortRange, Settings, SettingsError, load
+from kubestage.settings.kernel import dotted
 from kubestage.settings.rules import PER_HOST
 
 
@@ -91,6 +94,19 @@ def test_settings_are_frozen() -> None:
         {"node_taints": ["gpu=yes:NoSchedule", "example.com/spot:NoExecute", "a=:PreferNoSchedule"]},
         {"node_taints": ("gpu:NoSchedule",)},
         {"sysctls": {"vm.max_map_count": 262144, "net.ipv4.tcp_rmem": "4096 87380 6291456"}},
+        {"sysctls": {"net.ipv4.conf.all.forwarding": 1, "kernel.panic": 10, "vm.panic_on_oom": "0"}},
+        {"containerd_config": {"plugins": {"io.containerd.grpc.v1.cri": {"stream_server_address": "127.0.0.1"}}}},
+        {"containerd_config": {"disabled_plugins": ["io.containerd.snapshotter.v1.zfs"], "imports": ["/etc/x/*.toml"]}},
+        {
+            "containerd_config": {
+                "plugins": {
+                    "io.containerd.cri.v1.runtime": {
+                        "containerd": {"default_runtime_name": "nvidia", "runtimes": {"nvidia": {"runtime_type": "x"}}}
+                    }
+                }
+            }
+        },
+        {"docker_config": {"default-address-pools": [{"base": "192.168.128.0/17", "size": 24}], "bridge": ""}},
         {"containerd_config": {"plugins": {"io.containerd.cri.v1.runtime": {"restrict_oom_score_adj": True}}}},
         {"docker_config": {"exec-opts": ["isolation=default"], "log-opts": {"compress": "true"}}},
         {"kubeadm_ignore_preflight": ["NumCPU", "Mem"]},
@@ -132,6 +148,26 @@ def test_a_single_host_may_have(own: dict[str, Any]) -> None:
 )
 def test_a_cluster_may_have(everywhere: dict[str, Any]) -> None:
     load(hosts_data(everywhere), GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("vm.max_map_count", "vm.max_map_count"),
+        ("vm/max_map_count", "vm.max_map_count"),
+        ("net.ipv4.conf.eth0/10.rp_filter", "net.ipv4.conf.eth0/10.rp_filter"),
+        ("net/ipv4/conf/eth0.10/rp_filter", "net.ipv4.conf.eth0/10.rp_filter"),
+    ],
+)
+def test_a_kernel_setting_has_the_name_that_sysctl_prints(written: str, name: str) -> None:
+    assert load(hosts_data({"sysctls": {written: 2}}), GROUPS).common.sysctls == {name: "2"}
+
+
+def test_names_are_sysctls_own(tmp_path: Path) -> None:
+    """Of every kernel setting of this machine, written as its path in /proc/sys."""
+    paths = [path for path in Path("/proc/sys/net/ipv4").rglob("*") if path.is_file()]
+    printed = subprocess.run(["sysctl", "--names", "net.ipv4"], capture_output=True, text=True, check=False).stdout
+    assert {dotted(str(path.relative_to("/proc/sys"))) for path in paths} >= set(printed.split()) > set()
 
 
 def test_apiserver_arguments_become_text() -> None:

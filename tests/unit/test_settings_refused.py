@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from refusals import refused, told
 from sample_cluster import GROUPS, group_data, hosts_data
 
-from kubestage.settings import SettingsError, load
+from kubestage.settings import load
 
 _MIRRORS = group_data()["mirrors"]
-
-
-def refused(data: dict[str, dict[str, Any]], groups: dict[str, list[str]] = GROUPS) -> SettingsError:
-    with pytest.raises(SettingsError) as caught:
-        load(data, groups)
-    return caught.value
+OLD_CRI = "io.containerd.grpc.v1.cri"
 
 
 def _upstream(**changed: Any) -> dict[str, Any]:
@@ -29,7 +25,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"pod_cidr": "10.244.1.1/16"}, "pod_cidr = '10.244.1.1/16'", "not the network's own address", '"10.244.0.0/16"'),
     ({"pod_cidr": "fd00::/48"}, "pod_cidr = 'fd00::/48'", "only IPv4", "give an IPv4 network"),
     ({"pod_cidr": "10.244.0.0/25"}, "pod_cidr = '10.244.0.0/25'", "every node takes a /24", "choose a /24 or larger"),
-    ({"pod_cidr": "10.244.0.0/23"}, "pod_cidr = '10.244.0.0/23'", "room for 2, and there are 3", "e.g. a /22"),
+    ({"pod_cidr": "10.244.0.0/23"}, "pod_cidr = '10.244.0.0/23'", "room for 2, and there are 3", "10.244.0.0/22"),
     ({"pod_cidr": "10.96.0.0/16"}, "pod_cidr = '10.96.0.0/16'", "overlaps service_cidr", "share no address"),
     ({"pod_cidr": "10.0.0.0/16"}, "ssh_hostname = '10.0.0.11'", "inside pod_cidr", "choose a pod_cidr"),
     ({"pod_cidr": "172.16.0.0/12"}, "pod_cidr = '172.16.0.0/12'", "Docker's own bridge", '"bip"'),
@@ -39,11 +35,11 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"service_cidr": "10.96.0.0/11"}, "service_cidr = '10.96.0.0/11'", "a /12 to a /28", "a prefix in between"),
     ({"service_cidr": "10.96.0.0/29"}, "service_cidr = '10.96.0.0/29'", "a /12 to a /28", "a prefix in between"),
     ({"service_cidr": "10.0.0.0/24"}, "ssh_hostname = '10.0.0.11'", "inside service_cidr", "choose a service_cidr"),
-    ({"node_port_range": "80:32767"}, "node_port_range = '80:32767'", "not a range", '"first-last"'),
+    ({"node_port_range": "80:32767"}, "node_port_range = '80:32767'", "not a range", "its first and its last port"),
     ({"node_port_range": "32767-80"}, "node_port_range = '32767-80'", "ends (80) before it begins", '"80-32767"'),
     ({"node_port_range": "0-100"}, "node_port_range = '0-100'", "1 to 65535", "within 1-65535"),
     ({"node_port_range": "80-65536"}, "node_port_range = '80-65536'", "1 to 65535", "within 1-65535"),
-    ({"node_port_range": 80}, "node_port_range = 80", "not a text", "put it in quotes"),
+    ({"node_port_range": 80}, "node_port_range = 80", "not a text", "text in quotes"),
     (
         {"node_port_range": "2379-2381", "stacks": []},
         "node_port_range = '2379-2381'",
@@ -69,12 +65,12 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "with Kubernetes' own and SSH's, 10011 ports would be held",
         "no more than 9989 ports of node_port_range; or narrow that",
     ),
-    ({"node_port_range": "\u06680-32767"}, "node_port_range = ", "not a range", '"first-last"'),
+    ({"node_port_range": "\u06680-32767"}, "node_port_range = ", "not a range", "its first and its last port"),
     ({"kubelet_config": {"evictionHard": 5}}, "kubelet_config = ", '"evictionHard" is not a mapping', '"nodefs.avail'),
     (
         {"kubelet_config": {"evictionSoft": {"nodefs.free": "5%"}}},
         "kubelet_config = ",
-        '"evictionSoft" has no "nodefs.free"; did you mean "nodefs.inodesFree"?',
+        '"nodefs.free" is no signal for "evictionSoft"; did you mean "nodefs.inodesFree"?',
         "imagefs.available, imagefs.inodesFree, memory.available",
     ),
     *(
@@ -86,18 +82,18 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         )
         for amount in ("x", "101%", 5, "-1Gi", None)
     ),
-    ({"node_port_reserved": ["x"]}, "node_port_reserved.0 = 'x'", "not a range of ports", '"first-last"'),
+    ({"node_port_reserved": ["x"]}, "node_port_reserved.0 = 'x'", "not a range of ports", '"9000-9099"'),
     ({"node_port_reserved": [80, 70000]}, "node_port_reserved.1 = 70000", "1 to 65535", "within 1-65535"),
     ({"node_port_reserved": [1.5]}, "node_port_reserved.0 = 1.5", "neither a port nor a range", "write a number"),
     ({"node_port_reserved": [True]}, "node_port_reserved.0 = True", "neither a port nor a range", "write a number"),
-    ({"node_port_reserved": "80-90"}, "node_port_reserved = '80-90'", "not a list", '["one", "two"]'),
+    ({"node_port_reserved": "80-90"}, "node_port_reserved = '80-90'", "not a list", "['80-90']"),
     ({"api_port": 0}, "api_port = 0", "1 to 65535", "within 1-65535"),
     ({"api_port": "6443"}, "api_port = '6443'", "not a whole number", "without quotes"),
     ({"api_port": 10250}, "api_port = 10250", "another part of Kubernetes", "e.g. 6443"),
-    ({"kubernetes_version": "v1.36.3"}, "kubernetes_version = 'v1.36.3'", "not a version", 'without a "v"'),
+    ({"kubernetes_version": "v1.36.3"}, "kubernetes_version = 'v1.36.3'", "not a version", "without a leading v"),
     ({"kubernetes_version": "1.36"}, "kubernetes_version = '1.36'", "not a version", "in full"),
     ({"kubernetes_version": "1.36." + "9" * 5000}, "kubernetes_version = '1.36.99", "not a version", "in full"),
-    ({"kubernetes_version": 1.36}, "kubernetes_version = 1.36", "not a text", "put it in quotes"),
+    ({"kubernetes_version": 1.36}, "kubernetes_version = 1.36", "not a text", "text in quotes"),
     ({"kubernetes_version": "1.30.4"}, "kubernetes_version = '1.30.4'", "v1beta4", "1.31.0 or newer"),
     (
         {"kubernetes_package_revision": "-1"},
@@ -111,7 +107,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"cluster_domain": "cluster..local"}, "cluster_domain = 'cluster..local'", "not a DNS name", "cluster.local"),
     ({"cluster_domain": ""}, "cluster_domain = ''", "not a DNS name", "cluster.local"),
     ({"cluster_domain": "a" * 64}, "cluster_domain = 'aaaa", "not a DNS name", "cluster.local"),
-    ({"cluster_name": "my_cluster"}, "cluster_name = 'my_cluster'", "not a DNS name", "write it as"),
+    ({"cluster_name": "my_cluster"}, "cluster_name = 'my_cluster'", "not a DNS name", "write e.g."),
     ({"mirror": "aliyum"}, "mirror = 'aliyum'", 'did you mean "aliyun"?', "use one of: aliyun, upstream"),
     (_upstream(docker_apt="ftp://x/y"), "mirrors.upstream.docker_apt = 'ftp://x/y'", "not an http", "https://"),
     (_upstream(docker_apt="http://h:x/y"), "mirrors.upstream.docker_apt = 'http://h:x/y'", "not a URL", "https://"),
@@ -121,7 +117,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     (_upstream(docker_apt="https://h/a'b"), "mirrors.upstream.docker_apt", "lists take for theirs", "%XX"),
     (_upstream(kubernetes_apt="https://h/$(id)"), "mirrors.upstream.kubernetes_apt", "lists take for theirs", "%XX"),
     (_upstream(files="https://h/a#"), "mirrors.upstream.files = 'https://h/a#'", "lists take for theirs", "%XX"),
-    (_upstream(docker_key="http://h/{arch}"), "mirrors.upstream.docker_key", "unknown placeholder", '"{minor}"'),
+    (_upstream(docker_key="http://h/{arch}"), "mirrors.upstream.docker_key", "unknown placeholder", "{minor}"),
     (
         {"mirrors": {"upstream": {k: v for k, v in _MIRRORS["upstream"].items() if k != "docker_key"}}},
         "mirrors.upstream.docker_key: ",
@@ -178,9 +174,9 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"schedule_on_control_plane": "no"}, "schedule_on_control_plane = 'no'", "neither True nor False", "True or"),
     ({"kubeadm_ignore_preflight": ["ALL"]}, "kubeadm_ignore_preflight.0 = 'ALL'", "hides real faults", "single checks"),
     ({"kubeadm_ignore_preflight": ["a b"]}, "kubeadm_ignore_preflight.0 = 'a b'", "not the name of", "NumCPU"),
-    ({"node_taints": ["gpu=yes"]}, "node_taints.0 = 'gpu=yes'", "not a taint", "key=value:Effect"),
-    ({"node_taints": ["gpu:NoShedule"]}, "'gpu:NoShedule'", 'did you mean "NoSchedule"?', "use one of: NoSchedule"),
-    ({"node_taints": ["-gpu:NoExecute"]}, "'-gpu:NoExecute'", '"-gpu" is not a name', "example.com/disk"),
+    ({"node_taints": ["gpu=yes"]}, "node_taints.0 = 'gpu=yes'", "not a taint", "gpu=yes:NoSchedule"),
+    ({"node_taints": ["gpu:NoShedule"]}, "'gpu:NoShedule'", 'did you mean "NoSchedule"?', "effects are NoSchedule"),
+    ({"node_taints": ["-gpu:NoExecute"]}, "'-gpu:NoExecute'", '"-gpu" is not a name', "example.com/gpu:NoSchedule"),
     (
         {"node_taints": ["a=b:NoSchedule", "a:NoSchedule"], "stacks": []},
         "node_taints = [",
@@ -193,8 +189,8 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"node_labels": {"a": "x/y"}}, "node_labels = {'a': 'x/y'}", '"x/y" is not a value', "at most 63"),
     ({"node_labels": {"a": 1}}, "node_labels.a = 1", "not a text", "quotes"),
     ({"node_labels": ["a"]}, "node_labels = ['a']", "not a mapping", "{"),
-    ({"sysctls": {"ip_forward": 1}}, "sysctls = {'ip_forward': 1}", "no kernel setting", "net.ipv4.ip_forward"),
-    ({"sysctls": {"-vm.swappiness": 1}}, "sysctls = {", "no kernel setting", "net.ipv4.ip_forward"),
+    ({"sysctls": {"ip_forward": 1}}, "sysctls = {'ip_forward': 1}", "no kernel setting", "vm.max_map_count"),
+    ({"sysctls": {"-vm.swappiness": 1}}, "sysctls = {", "no kernel setting", "vm.max_map_count"),
     ({"sysctls": {"vm.swappiness": None}}, "'vm.swappiness': None", "neither a number nor text", "as sysctl shows it"),
     ({"sysctls": {"vm.swappiness": "1\nvm.panic = 1"}}, "sysctls = {", "not one line of plain", "as sysctl shows it"),
     ({"sysctls": {"net.ipv4.ip_forward": 0}}, "sysctls = {", "every cluster needs", 'remove "net.ipv4.ip_forward"'),
@@ -224,8 +220,8 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"kubelet_config": {"healthzPort": 1}}, "kubelet_config", '"healthzPort" is fixed', 'remove "healthzPort"'),
     ({"kube_proxy_config": {"clusterCIDR": "x"}}, "clusterCIDR", "of its own", "set pod_cidr"),
     ({"docker_config": {"exec-opts": ["native.cgroupdriver=x"]}}, "docker_config", "of its own", "set cgroup_driver"),
-    ({"docker_config": {"exec-opts": None}}, "docker_config", '"exec-opts" is not a list', '["one", "two"]'),
-    ({"docker_config": {"insecure-registries": "a.b"}}, "docker_config", "is not a list", '["one", "two"]'),
+    ({"docker_config": {"exec-opts": None}}, "docker_config", '"exec-opts" is not a list', "write it as ["),
+    ({"docker_config": {"insecure-registries": "a.b"}}, "docker_config", "is not a list", "write it as ["),
     ({"docker_config": {"log-opts": None}}, "docker_config", '"log-opts" is not a mapping', "{"),
     ({"docker_config": {"a": "b\ud800"}}, "docker_config", 'the value of "a" has a character', "correct the text"),
     ({"containerd_config": {"a": 2**63}}, "containerd_config", 'the value of "a" is too large', "64 bits"),
@@ -247,6 +243,167 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         '"plugins.io.containerd.cri.v1.runtime" is not a mapping',
         "{",
     ),
+    (
+        {"sysctls": {"net.ipv4.conf.all.forwarding": 0}},
+        "sysctls",
+        "takes pods from the network",
+        'remove "net.ipv4.conf',
+    ),
+    (
+        {"sysctls": {"net/ipv4/conf/eth0.10/forwarding": 0}},
+        "sysctls",
+        "takes pods from the network",
+        'remove "net/ipv4',
+    ),
+    ({"sysctls": {"net/bridge/bridge-nf-call-iptables": 0}}, "sysctls", "every cluster needs", 'remove "net/bridge'),
+    ({"sysctls": {"vm/overcommit_memory": "2"}}, "sysctls", 'the kubelet sets "vm/overcommit_memory" to 1', "remove"),
+    ({"sysctls": {"vm.swappiness": 1, "vm/swappiness": 1}}, "sysctls", "there twice", 'remove "vm/swappiness"'),
+    (
+        {"containerd_config": {"plugins": {OLD_CRI: {"sandbox_image": "x"}}}},
+        "containerd_config",
+        "of its own",
+        "set pause_",
+    ),
+    (
+        {"containerd_config": {"plugins": {OLD_CRI: {"max_concurrent_downloads": 3}}}},
+        "containerd_config",
+        "the name that containerd 1 had",
+        'write it under "io.containerd.cri.v1.images"',
+    ),
+    (
+        {"containerd_config": {"plugins": {OLD_CRI: {"max_container_log_line_size": 3}}}},
+        "containerd_config",
+        f'"max_container_log_line_size" is under "{OLD_CRI}"',
+        'write it under "io.containerd.cri.v1.runtime"',
+    ),
+    ({"containerd_config": {"disabled_plugins": ["cri"]}}, "containerd_config", "the kubelet needs", 'remove "cri"'),
+    (
+        {"containerd_config": {"disabled_plugins": [OLD_CRI]}},
+        "containerd_config",
+        "the kubelet needs",
+        f'remove "{OLD_CRI}"',
+    ),
+    (
+        {
+            "containerd_config": {
+                "disabled_plugins": ["io.containerd.snapshotter.v1.btrfs", "io.containerd.cri.v1.images"]
+            }
+        },
+        "containerd_config",
+        "the kubelet needs",
+        'remove "io.containerd.cri.v1.images"',
+    ),
+    (
+        {"containerd_config": {"disabled_plugins": ["zfs"]}},
+        "containerd_config",
+        'a short name like "zfs"',
+        "snapshotter.v1.zfs",
+    ),
+    (
+        {"containerd_config": {"disabled_plugins": "cri"}},
+        "containerd_config",
+        "is not a list of names",
+        "write it as [",
+    ),
+    (
+        {"containerd_config": {"root": "/data"}},
+        "containerd_config",
+        "a second time",
+        "mount that at /var/lib/containerd",
+    ),
+    ({"containerd_config": {"state": "/data"}}, "containerd_config", "a second time", 'remove "state"'),
+    (
+        {"containerd_config": {"grpc": {"address": "/run/x"}}},
+        "containerd_config",
+        "and nowhere else",
+        'remove "address"',
+    ),
+    (
+        {"containerd_config": {"plugins": {"io.containerd.server.v1.grpc": {"address": "/run/x"}}}},
+        "containerd_config",
+        "and nowhere else",
+        'remove "address"',
+    ),
+    (
+        {"containerd_config": {"plugins": {"io.containerd.cri.v1.runtime": {"cni": {"conf_dir": "/etc/cni"}}}}},
+        "containerd_config",
+        "where the pod network puts its files",
+        'remove "conf_dir"',
+    ),
+    (
+        {"containerd_config": {"plugins": {"io.containerd.cri.v1.images": {"registry": {"mirrors": {}}}}}},
+        "containerd_config",
+        "keeps containerd from its mirrors",
+        'remove "mirrors" here and set mirrors',
+    ),
+    (
+        {
+            "containerd_config": {
+                "plugins": {"io.containerd.cri.v1.runtime": {"containerd": {"default_runtime_name": "nvidia"}}}
+            }
+        },
+        "containerd_config",
+        'which "runtimes" does not have',
+        "add that runtime",
+    ),
+    (
+        {"docker_config": {"hosts": ["unix:///run/docker.sock"]}},
+        "docker_config",
+        "command line already",
+        'remove "hosts"',
+    ),
+    ({"docker_config": {"containerd": "/run/x"}}, "docker_config", "command line already", 'remove "containerd"'),
+    (
+        {"docker_config": {"containerd-namespace": "k8s.io"}},
+        "docker_config",
+        "that of the kubelet",
+        'remove "containerd-na',
+    ),
+    (
+        {"docker_config": {"bridge": "br0", "bip": "10.9.0.1/24"}},
+        "docker_config",
+        "names another one",
+        'or remove "bridge"',
+    ),
+    (
+        {"docker_config": {"default-address-pools": ["10.9.0.0/16"]}},
+        "docker_config",
+        "not such as Docker takes",
+        '"size": 24',
+    ),
+    (
+        {"docker_config": {"default-address-pools": [{"base": "10.9.0.1/16", "size": 24}]}},
+        "docker_config",
+        "not such as Docker takes",
+        '"size": 24',
+    ),
+    (
+        {"docker_config": {"default-address-pools": [{"base": "10.9.0.0/16", "size": 8}]}},
+        "docker_config",
+        "not such as Docker takes",
+        '"size": 24',
+    ),
+    (
+        {"docker_config": {"default-address-pools": [{"base": "10.244.128.0/17", "size": 24}]}},
+        "docker_config",
+        "10.244.128.0/17, which overlaps pod_cidr = '10.244.0.0/16'",
+        'docker_config = {"default-address-pools"',
+    ),
+    (
+        {"service_cidr": "192.168.96.0/20", "pod_cidr": "172.16.0.0/12"},
+        "pod_cidr = '172.16.0.0/12'",
+        "Docker's own bridge",
+        '{"bip": "10.199.99.1/24"}',
+    ),
+    ({"cluster_domain": "cluster.1"}, "cluster_domain = 'cluster.1'", "its last part is a number", '"cluster.local"'),
+    (
+        {"api_extra_sans": ["api.1"]},
+        "api_extra_sans.0 = 'api.1'",
+        "neither an IP address nor a host",
+        "api.example.com",
+    ),
+    (_upstream(files="http://10.0.0.256/x"), "mirrors.upstream.files", '"10.0.0.256" is no host name', "URL's host"),
+    ({"pod_cidr": "10.244.1.1/30"}, "pod_cidr = '10.244.1.1/30'", "every node takes a /24", '"10.244.0.0/16"'),
     ({"containerd_config": {"version": 2}}, "containerd_config", '"version" is fixed', 'remove "version"'),
 ]
 
@@ -263,7 +420,7 @@ def test_setting_of_all_hosts(settings: dict[str, Any], shown: str, reason: str,
 
 @pytest.mark.parametrize(("settings", "shown", "reason", "remedy"), EVERYWHERE, ids=lambda value: str(value)[:60])
 def test_one_mistake_is_told_once(settings: dict[str, Any], shown: str, reason: str, remedy: str) -> None:
-    problems = refused(hosts_data(settings)).problems
+    problems = told(hosts_data(settings)).problems
     if "ssh_hostname" in shown:  # each host has an address of its own
         assert [problem.where for problem in problems] == ["cp1", "w1", "w2"]
     else:
@@ -284,7 +441,7 @@ SINGLE: list[tuple[dict[str, Any], str, str, str]] = [
         "not be newer",
         "upgrade the control plane first",
     ),
-    ({"kubernetes_version": "1.32.9"}, "kubernetes_version = '1.32.9'", "at most 3 minor", "1.33 or newer"),
+    ({"kubernetes_version": "1.32.9"}, "kubernetes_version = '1.32.9'", "at most 3 minor", "1.33.0 or newer"),
     (
         {"pod_cidr": "10.100.0.0/14", "service_cidr": "10.96.0.0/12"},
         "pod_cidr = '10.100.0.0/14'",
@@ -350,7 +507,9 @@ def test_inventory(data: dict[str, Any], groups: dict[str, list[str]], message: 
     assert about and remedy in about[0].remedy
 
 
-@pytest.mark.parametrize("name", ["Worker", "w_1", "-w", "w.", "a" * 64, "@ssh/w1", "10.0.0.12"])
+@pytest.mark.parametrize(
+    "name", ["Worker", "w_1", "-w", "w.", "a" * 64, "@ssh/w1", "10.0.0.12", "123", "1.2", "w.0x1f"]
+)
 def test_host_name(name: str) -> None:
     data = hosts_data()
     data[name] = data.pop("w1")

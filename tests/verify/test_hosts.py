@@ -15,6 +15,7 @@ from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
 from kubestage.inventory import Target
 from kubestage.settings import Problem, Settings
+from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES
 from kubestage.stacks.metrics import SERVING, SERVING_USES
 from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
@@ -113,11 +114,11 @@ def _lines(machine: Machine, folder: str) -> Iterable[str]:
 
 
 def test_kernel_settings(machine: Machine, node: str, settings: Settings, target: Target) -> None:
-    wanted = SYSCTLS | {name.replace("/", "."): " ".join(str(v).split()) for name, v in settings.sysctls.items()}
+    wanted = SYSCTLS | {name: " ".join(v.split()) for name, v in settings.sysctls.items()}
     told = machine.run("sysctl " + " ".join(wanted)).stdout.splitlines()
     now = {name: " ".join(value.split()) for name, _, value in (line.partition(" = ") for line in told)}
     pairs = (line.lstrip("-").partition("=") for line in _lines(machine, "sysctl.d"))
-    at_boot = {name.strip().replace("/", "."): " ".join(value.split()) for name, _, value in pairs}
+    at_boot = {dotted(name.strip()): " ".join(value.split()) for name, _, value in pairs}
     expect_none(
         Problem(node, f"{value} is wanted", target.deploy, f"{name} {when}", values.get(name, "not set"))
         for when, values in (("now", now), ("at boot", at_boot))
