@@ -118,4 +118,5 @@ require_disk_mib = 10240  # free, where packages and images go, beside what the 
 max_clock_skew_s = 5  # between any two hosts, seconds
 
 # --- Runs ------------------------------------------------------------------------------------------------------------
+commands_per_connection = 8  # at a time to one host; its sshd refuses more than its MaxSessions, 10 of itself
 timeout_factor = 1  # multiplies how long a run waits for anything; raise it where registries or hosts are slow

@@ -17,6 +17,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
+from kubestage import connections
 from kubestage.facts.host_report import HostReport, HostReportFact, wanted
 from kubestage.facts.reach import Reach, Reached
 from kubestage.rules import (
@@ -151,6 +152,7 @@ def _check(state: State) -> Checked:
     except SettingsError as error:
         raise PreflightError("Settings", error.problems) from None
 
+    connections.keep(state, cluster.settings)
     targeted = {host.name for host in inventory.get_active_hosts()}
     asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
     reports, problems = _ask(state, cluster, asked)
@@ -227,10 +229,12 @@ def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:
             + ("" if host in state.active_hosts else " (a run asks the control plane, whatever --limit says)"),
         )
     if not isinstance(report, HostReport):
+        if lost := connections.lost(host):
+            return Problem(host.name, lost, "check that it is up and can be reached, then run again")
         return Problem(
             host.name,
             "it was asked what it is, and gave no answer that makes sense (its own words are above)",
-            "a user other than root needs sudo without a password, or --use-sudo-password; a login that prints what is "
-            f"no UTF-8 is to print nothing: see {logins.FILES}; then run again",
+            'a user other than root needs sudo: set "_sudo": True, and start the run in a terminal if it asks for a '
+            f"password; a login that prints what is no UTF-8 is to print nothing: see {logins.FILES}; then run again",
         )
     return report

@@ -133,6 +133,7 @@ class Settings(BaseModel):
     require_disk_mib: Count
     max_clock_skew_s: Count
 
+    commands_per_connection: Count
     timeout_factor: Annotated[float, AfterValidator(values.timeout_factor)]
 
     @property

@@ -10,11 +10,11 @@ from pathlib import Path
 from sample_cluster import ROOT
 
 
-def printed_by_run(folder: Path, inventory: str, deploy: str, *flags: str) -> str:
-    """What `pyinfra -y FLAGS` prints (stderr) of a run in `folder` by these two files' content; it has to go well."""
+def run(folder: Path, inventory: str, deploy: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """`pyinfra -y FLAGS` in `folder`, by these two files' content, without a terminal. It prints to stderr."""
     (folder / "hosts.py").write_text(inventory)
     (folder / "deploy.py").write_text(deploy)
-    result = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pyinfra", "hosts.py", "deploy.py", "-y", *flags],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
@@ -22,7 +22,13 @@ def printed_by_run(folder: Path, inventory: str, deploy: str, *flags: str) -> st
         text=True,
         check=False,  # with its output, a failure is easier to understand
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        start_new_session=True,  # getpass() would find the terminal of a person who runs the tests
+        timeout=180,
     )
+
+
+def printed_by_run(folder: Path, inventory: str, deploy: str, *flags: str) -> str:
+    """What run() prints; it has to go well."""
+    result = run(folder, inventory, deploy, *flags)
     assert result.returncode == 0, result.stderr
     return result.stderr
