@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from kubestage.host_file import HostFile
@@ -29,12 +31,22 @@ def files(settings: Settings, name: str, resolv_conf: str) -> list[HostFile]:
     `resolv_conf`: the host's file of nameservers, which pods go by. kubeadm writes the control plane's into the
     configuration of all nodes; a node of another system may have no such file, and could start no pod.
     """
-    document = {
+    document: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "resolvConf": resolv_conf,
     }
+    if settings.node_taints:
+        # From the moment that there is a Node: a taint that came later would find pods there.
+        document["registerWithTaints"] = [_taint(text) for text in settings.node_taints]
     return [
         HostFile(CONFIG, yaml.safe_dump({**document, **settings.kubelet_config}, sort_keys=False), mode="600"),
         HostFile(UNIT, _UNIT.format(folder=_FOLDER, name=name)),
     ]
+
+
+def _taint(text: str) -> dict[str, str]:
+    """The taint "key=value:Effect" as the API has it."""
+    key_and_value, _, effect = text.partition(":")
+    key, _, value = key_and_value.partition("=")
+    return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}

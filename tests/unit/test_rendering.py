@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sample_cluster import GROUPS, group_data, hosts_data
+from sample_cluster import GROUPS, NO_SPEAKER, group_data, hosts_data
 from sample_reports import bare
 
 from kubestage import apt_sources, kubeadm, kubelet, runtime
@@ -179,6 +179,17 @@ class TestKubelet:
         assert set(document) == {"apiVersion", "kind", "resolvConf"}
         assert document["resolvConf"] == "/run/systemd/resolve/resolv.conf"
 
+    def test_taints_from_the_first_moment(self) -> None:
+        known = settings(
+            node_taints=["gpu=a-b:NoSchedule", "example.com/spot:NoExecute", "c=:PreferNoSchedule"], stacks=[]
+        )
+        config, _ = kubelet.files(known, "w1", "/etc/resolv.conf")
+        assert yaml.safe_load(config.content)["registerWithTaints"] == [
+            {"key": "gpu", "value": "a-b", "effect": "NoSchedule"},
+            {"key": "example.com/spot", "effect": "NoExecute"},
+            {"key": "c", "effect": "PreferNoSchedule"},
+        ]
+
     def test_nameservers_of_the_users_own(self) -> None:
         config, _ = kubelet.files(settings(kubelet_config={"resolvConf": "/etc/pods.conf"}), "w1", "/etc/resolv.conf")
         assert yaml.safe_load(config.content)["resolvConf"] == "/etc/pods.conf"
@@ -301,7 +312,7 @@ class TestAptSources:
     def plan(self, report: str = bare(12), **changed: Any) -> HostPlan:
         found = parse(report.splitlines(), asked=1000.0, answered=1001.0)
         checked = Checked(cluster(changed), {"w1": found}, {"w1": "10.0.0.12"}, (6443,), "lab")
-        return HostPlan("w1", checked, ("w1",), Path("kubeconfig"))
+        return HostPlan("w1", checked, ("w1",), NO_SPEAKER, Path("kubeconfig"))
 
     def test_sources(self) -> None:
         plan = self.plan()
