@@ -28,7 +28,7 @@ from kubestage.settings import Settings
 ALIVE_EVERY_S = 15.0  # a host is asked whether it is there
 SILENT_S = 60  # without an answer to that, times timeout_factor: it is given up
 COMMAND_S = 1800  # what a single command may take, times timeout_factor; what it waits for has bounds of its own
-REFUSED_S = (0.05, 0.1, 0.2, 0.4)  # sshd counts a session for a moment longer than it lasts
+REFUSED_S = (0.05, 0.1, 0.2, 0.4, 0.8)  # sshd counts a session for a moment longer than it lasts
 
 _NO_TERMINAL = (
     "sudo asks for a password, and there is no terminal to ask you for it: start the run in one, or give the host "

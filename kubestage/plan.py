@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubestage.control_plane import ControlPlane
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.preflight import Checked
@@ -20,12 +21,14 @@ class HostPlan:
     """One host's part in the run.
 
     `targeted`: the hosts that this run is for, in the inventory's order (fewer than all with `--limit`).
+    `speaker`: who is asked and told what concerns the cluster, on any host's behalf.
     `kubeconfig`: where the user's own copy is kept, on the machine that the run is started from.
     """
 
     name: str
     checked: Checked
     targeted: tuple[str, ...]
+    speaker: ControlPlane
     kubeconfig: Path
 
     @property

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pyinfra import host
+from gevent.lock import BoundedSemaphore
+from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import State
 
 from kubestage.facts.framed import framed, unframed
 
@@ -25,19 +29,47 @@ def run_on(other: Host, command: str) -> tuple[bool, str]:
 
 
 def _run(other: Host, command: str) -> tuple[bool, Any]:
+    connect(other)
     arguments, _ = pop_global_arguments(other.state, other, {})
     way = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     return other.run_shell_command(StringCommand(command), **way)
+
+
+_connecting = BoundedSemaphore()
+
+
+def connect(other: Host) -> None:
+    """Connect to a host that --limit has left out; ConnectError if it can't be reached."""
+    with _connecting:  # each connection would take the place of the one before, which is being used
+        if not other.connected:
+            other.connect(reason="to ask it for others", raise_exceptions=True)
 
 
 def command_on(other: Host, command: str) -> StringCommand | FunctionCommand:
     """What an operation yields to run `command` on `other`, whether that is its own host or not."""
     if other.name == host.name:
         return StringCommand(command)
-    return FunctionCommand(_run_or_fail, (other, command), {})
+    return call(_run_or_fail, other, command)
 
 
 def _run_or_fail(other: Host, command: str) -> None:
     succeeded, output = _run(other, command)
     if not succeeded:
         raise OperationError(f"{other.name}: {output.stderr or output.stdout or command}")
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> FunctionCommand:
+    """What an operation yields to have a function called. What it raises for a person to read fails the operation."""
+    return FunctionCommand(_called, (function, arguments), {})
+
+
+def _called(state: State, host: Host, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+    # pyinfra (3.10) gives a function its state and host where it has arguments of these names, and takes False for a
+    # failure; of an exception it would print the traceback.
+    try:
+        function(*arguments)
+    except (PyinfraError, OSError) as error:
+        for line in str(error).splitlines():
+            host.log_styled(line, fg="red", log_func=logger.error)
+        return False
+    return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import inventory
-
 from kubestage.certificates import given
 from kubestage.operations import certificates
 from kubestage.phase import phase
@@ -29,16 +27,15 @@ def keep(plan: HostPlan) -> None:
 def trust(plan: HostPlan) -> None:
     """The CA trusted by every host's programs, by containerd and Docker for the registry; a copy for the user."""
     settings = plan.settings
-    control_plane = inventory.get_host(plan.control_plane)
     certificates.trusted(
-        control_plane=control_plane,
+        control_plane=plan.speaker,
         registry=settings.site("registry") if "registry" in settings.stacks else "",
         wanted=settings.has_ca,
         name="The CA is trusted",
     )
     if plan.is_control_plane:
         certificates.fetched(
-            control_plane=control_plane,
+            control_plane=plan.speaker,
             path=plan.kubeconfig.with_name("ca.crt"),
             wanted=settings.has_ca,
             name="Copy of the CA's certificate",

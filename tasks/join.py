@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import inventory
-
 from kubestage import kubelet
 from kubestage.operations import kubeadm
 from kubestage.operations import kubelet as operations
@@ -15,11 +13,11 @@ from kubestage.plan import HostPlan
 def workers(plan: HostPlan) -> None:
     """All workers at once; then the kubelet of every host is seen to."""
     if not plan.is_control_plane:
-        control_plane = inventory.get_host(plan.control_plane)
         kubeadm.join(
-            control_plane=control_plane,
+            control_plane=plan.speaker,
             node_ip=plan.address,
             ignore_preflight=plan.settings.kubeadm_ignore_preflight,
+            timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",
         )
     operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")

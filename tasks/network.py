@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import inventory
-
 from kubestage.operations import node_certificates, nodes, stacks
 from kubestage.phase import phase
 from kubestage.plan import HostPlan
@@ -22,17 +20,22 @@ def install(plan: HostPlan) -> None:
             stacks.kept(stacks=[flannel], seen=plan.stack_objects, name="flannel")
             stacks.removed(stack=reserved, seen=plan.stack_objects, name="No reserved NodePorts")
     if plan.acts_for_all:
-        control_plane = inventory.get_host(plan.control_plane)
         nodes.marked(
-            control_plane=control_plane,
+            control_plane=plan.speaker,
             labels={name: plan.cluster[name].node_labels for name in plan.targeted},
             taints={name: plan.taints(name) for name in plan.targeted},
             name="Labels and taints",
         )
-        nodes.ready(control_plane=control_plane, names=plan.targeted, name="Nodes are Ready")
+        nodes.ready(
+            control_plane=plan.speaker,
+            names=plan.targeted,
+            timeout_s=plan.settings.timeout_s(180),
+            name="Nodes are Ready",
+        )
         node_certificates.approved(
-            control_plane=control_plane,
+            control_plane=plan.speaker,
             addresses=plan.addresses,
             awaited=plan.targeted,
+            timeout_s=plan.settings.timeout_s(120),
             name="Kubelets' serving certificates",
         )

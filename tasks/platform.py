@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pyinfra import inventory
-
 from kubestage.operations import stacks
 from kubestage.phase import phase
 from kubestage.plan import HostPlan
@@ -17,8 +15,9 @@ def serve(plan: HostPlan) -> None:
     if plan.acts_for_all:
         kept = [network.flannel(plan.settings), *chosen(plan.settings).values()]
         stacks.serving(
-            control_plane=inventory.get_host(plan.control_plane),
+            control_plane=plan.speaker,
             workloads=[network.CLUSTER_DNS, network.KUBE_PROXY, *(each for stack in kept for each in stack.workloads)],
+            timeout_s=plan.settings.timeout_s(300),
             apis=[api for stack in kept for api in stack.apis],
             name="Every stack serves",
         )

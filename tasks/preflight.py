@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyinfra import host, state
 
-from kubestage import preflight, progress
+from kubestage import control_plane, preflight, progress
 from kubestage.plan import HostPlan
 
 
@@ -14,9 +14,13 @@ def check() -> HostPlan:
     """This host's plan; raises with all that is wrong, anywhere."""
     checked = preflight.check(state)
     progress.show(state)
+    cluster = checked.cluster
     return HostPlan(
         name=host.name,
         checked=checked,
         targeted=tuple(target.name for target in state.inventory.get_active_hosts()),
+        speaker=control_plane.of_run(
+            state, cluster.control_plane, cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)
+        ),
         kubeconfig=Path(state.cwd or ".") / ".state" / checked.inventory / "kubeconfig",
     )

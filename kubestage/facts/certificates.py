@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kubestage.certificates import CA_CERTIFICATE
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
 from kubestage.facts.framed import Fact
+from kubestage.facts.unknown import Unknown
 from kubestage.runtime import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
 
 # What `update-ca-certificates` (Debian's ca-certificates) makes of a file of a host's own: a link, and one bundle.
@@ -64,6 +66,20 @@ class Certificates(Fact[dict[str, Installed]]):
                 case "mode":
                     last.strange.append(rest.split(" ", 2)[2])
         return found
+
+
+class Authority(Fact[str | Unknown]):
+    """On the control plane: the CA's certificate, PEM; "" while there is none."""
+
+    @staticmethod
+    def default() -> Unknown:
+        return Unknown()
+
+    def ask(self) -> str:
+        return f"if test -f {CA_CERTIFICATE}; then cat {CA_CERTIFICATE}; else echo none; fi"
+
+    def parse(self, output: Sequence[str]) -> str:
+        return "" if list(output) == ["none"] else "".join(f"{line}\n" for line in output)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from cryptography import x509
 
 from kubestage import pem
 from kubestage.facts.framed import Fact
+from kubestage.facts.unknown import Unknown, or_unknown, unknown
 from kubestage.kubernetes import (
     ADMIN_CONF,
     APISERVER_CERTIFICATE,
@@ -128,18 +129,22 @@ class ApiserverNames(Fact[frozenset[str]]):
         return frozenset(str(name.value) for name in names)
 
 
-class Nodes(Fact[dict[str, dict[str, Any]]]):
-    """On the control plane: name -> Node object, as the API gives it; empty while the API does not answer."""
+class Nodes(Fact[dict[str, dict[str, Any]] | Unknown]):
+    """On the control plane: name -> Node object, as the API gives it; none where there is no cluster yet."""
 
     @staticmethod
-    def default() -> dict[str, dict[str, Any]]:
-        return {}
+    def default() -> Unknown:
+        return Unknown()
 
     def ask(self) -> str:
-        return f"test -f {ADMIN_CONF} && {KUBECTL} get nodes --request-timeout 10s -o json 2>/dev/null || true"
+        nodes = or_unknown(f"{KUBECTL} get nodes --request-timeout 10s -o json")
+        return f"if test -f {ADMIN_CONF}; then {nodes}; else echo none; fi"
 
-    def parse(self, output: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return {node["metadata"]["name"]: node for node in json.loads("\n".join(output))["items"]}
+    def parse(self, output: Sequence[str]) -> dict[str, dict[str, Any]] | Unknown:
+        lines = list(output)
+        if lines == ["none"]:
+            return {}
+        return unknown(lines) or {node["metadata"]["name"]: node for node in json.loads("\n".join(lines))["items"]}
 
 
 @dataclass(frozen=True)
@@ -224,12 +229,12 @@ class Ready:
     apis: frozenset[str] = frozenset()
 
 
-class WorkloadsReady(Fact[Ready]):
-    """What is Ready in the cluster. On the control plane."""
+class WorkloadsReady(Fact[Ready | Unknown]):
+    """What is Ready in the cluster; nothing where there is none yet. On the control plane."""
 
     @staticmethod
-    def default() -> Ready:
-        return Ready()
+    def default() -> Unknown:
+        return Unknown()
 
     def ask(self) -> str:
         template = shlex.quote(
@@ -239,14 +244,19 @@ class WorkloadsReady(Fact[Ready]):
             '{range .items[?(@.kind=="APIService")]}APIService {.metadata.name} '
             '{.status.conditions[?(@.type=="Available")].status}{"\\n"}{end}'
         )
-        return (
-            f"test -f {ADMIN_CONF} && {KUBECTL} get deployments,daemonsets,apiservices,nodes -A "
-            f"--request-timeout 10s -o jsonpath={template} 2>/dev/null || true"
+        ready = or_unknown(
+            f"{KUBECTL} get deployments,daemonsets,apiservices,nodes -A --request-timeout 10s -o jsonpath={template}"
         )
+        return f"if test -f {ADMIN_CONF}; then {ready}; else echo none; fi"
 
-    def parse(self, output: Sequence[str]) -> Ready:
+    def parse(self, output: Sequence[str]) -> Ready | Unknown:
+        said = list(output)
+        if said == ["none"]:
+            return Ready()
+        if silent := unknown(said):
+            return silent
         workloads, apis = set(), set()
-        lines = [line.split(" ") for line in output]
+        lines = [line.split(" ") for line in said]
         down = sum(kind == "Node" and words != ["True"] for kind, *words in lines)
         for kind, *words in lines:
             if kind == "Node":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubestage.facts.framed import Fact
-from kubestage.kubernetes import KUBECTL
+from kubestage.facts.unknown import Unknown, or_unknown, unknown
+from kubestage.kubernetes import ADMIN_CONF, KUBECTL
 
 SIGNER = "kubernetes.io/kubelet-serving"
 
@@ -24,12 +25,12 @@ class Served:
     requests: tuple[dict[str, Any], ...] = ()
 
 
-class NodeCertificates(Fact[Served]):
+class NodeCertificates(Fact[Served | Unknown]):
     """On the control plane: what is Served, of the kubelets at `addresses` (node -> IP address); one round trip."""
 
     @staticmethod
-    def default() -> Served:
-        return Served()
+    def default() -> Unknown:
+        return Unknown()
 
     def ask(self, addresses: Mapping[str, str]) -> str:
         # With admin.conf's own CA and credentials.
@@ -38,14 +39,19 @@ class NodeCertificates(Fact[Served]):
             f"&& echo serves {name}; }} & "
             for name, address in addresses.items()
         )
-        return (
-            f"{asked}wait; {KUBECTL} get certificatesigningrequests --request-timeout 10s "
-            f"--field-selector spec.signerName={SIGNER} -o json 2>/dev/null || true"
+        requests = or_unknown(
+            f"{KUBECTL} get certificatesigningrequests --request-timeout 10s "
+            f"--field-selector spec.signerName={SIGNER} -o json"
         )
+        return f"{asked}wait; if test -f {ADMIN_CONF}; then {requests}; else echo none; fi"
 
-    def parse(self, output: Sequence[str]) -> Served:
+    def parse(self, output: Sequence[str]) -> Served | Unknown:
         lines = list(output)
+        if lines == ["none"]:
+            return Served()
+        if silent := unknown(lines):
+            return silent
         nodes = frozenset(line.removeprefix("serves ") for line in lines if line.startswith("serves "))
-        requests = json.loads("\n".join(line for line in lines if not line.startswith("serves ")) or '{"items": []}')
+        requests = json.loads("\n".join(line for line in lines if not line.startswith("serves ")))
         undecided = (one for one in requests["items"] if not one.get("status", {}).get("conditions"))
         return Served(nodes, tuple(undecided))

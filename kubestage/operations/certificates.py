@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from cryptography import x509
-from gevent.lock import BoundedSemaphore
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.api.state import State
 
 from kubestage import certificates, pem, runtime
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
-from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust
-from kubestage.facts.files import Texts
+from kubestage.control_plane import ControlPlane
+from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust
 from kubestage.host_file import HostFile
 from kubestage.local_file import save
 from kubestage.operations.files import differing, put, write
-from kubestage.shell import run_on
+from kubestage.shell import call, run_on
 
 
 def _files(pair: Pair, certificate: str, key: str) -> list[HostFile]:
@@ -184,35 +181,18 @@ def _serves(installed: Mapping[str, Installed], folder: str, name: str, now: dat
     )
 
 
-class _Authority:
-    """The CA's certificate as the control plane has it: read once while a run looks ahead, and once when it works."""
-
-    def __init__(self) -> None:
-        self._lock = BoundedSemaphore()
-        self._known: dict[bool, str] = {}
-
-    def certificate(self, control_plane: Host) -> str:
-        """PEM; empty while there is none."""
-        with self._lock:
-            executing = control_plane.state.is_executing
-            if executing not in self._known:
-                self._known[executing] = control_plane.get_fact(Texts, paths=[CA_CERTIFICATE]).get(CA_CERTIFICATE, "")
-            return self._known[executing]
-
-
-_authorities: WeakKeyDictionary[State, _Authority] = WeakKeyDictionary()
-
-
-def _authority(control_plane: Host) -> str:
+def _authority(control_plane: ControlPlane) -> str:
     """The CA's certificate; empty only while a run looks ahead."""
-    certificate = _authorities.setdefault(host.state, _Authority()).certificate(control_plane)
-    if not certificate and host.state.is_executing:
+    certificate = control_plane.ask(Authority)
+    if isinstance(certificate, str) and (certificate or not host.state.is_executing):
+        return certificate
+    if host.state.is_executing:
         raise OperationError(f"{control_plane.name} has no {CA_CERTIFICATE} yet: run once without --limit")
-    return certificate
+    return ""
 
 
 @operation()
-def trusted(control_plane: Host, registry: str, wanted: bool) -> Generator[StringCommand, None, None]:
+def trusted(control_plane: ControlPlane, registry: str, wanted: bool) -> Generator[StringCommand, None, None]:
     """Make this host trust the CA, or trust it no more; `registry` is the site of the registry, empty for none.
 
     containerd and Docker look for a registry's CA at each request, so neither is restarted.
@@ -241,11 +221,11 @@ def trusted(control_plane: Host, registry: str, wanted: bool) -> Generator[Strin
 
 
 @operation()
-def fetched(control_plane: Host, path: Path, wanted: bool) -> Generator[FunctionCommand, None, None]:
+def fetched(control_plane: ControlPlane, path: Path, wanted: bool) -> Generator[FunctionCommand, None, None]:
     """Keep `path`, on the machine that the run is started from, a copy of the CA's certificate; or keep it away."""
     if not wanted:
         if path.exists():
-            yield FunctionCommand(path.unlink, (), {})
+            yield call(path.unlink)
         else:
             host.noop("there is no CA to trust")
         return
@@ -253,4 +233,4 @@ def fetched(control_plane: Host, path: Path, wanted: bool) -> Generator[Function
     if ca and path.exists() and path.read_text() == ca:
         host.noop(f"{path} is up to date")
         return
-    yield FunctionCommand(save, (path, ca), {})
+    yield call(save, path, ca)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 
-from gevent.lock import BoundedSemaphore
 from pyinfra import host
-from pyinfra.api import Host, OperationError, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.control_plane import ControlPlane
 from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.facts.unknown import Unknown
 from kubestage.hidden import Hidden
 from kubestage.host_file import HostFile
 from kubestage.kubeadm import join_configuration
@@ -35,7 +36,7 @@ from kubestage.kubernetes import (
     RESET,
 )
 from kubestage.operations.files import put
-from kubestage.shell import run_on
+from kubestage.shell import call
 
 TOKEN_TTL = "15m"
 
@@ -113,75 +114,74 @@ MINT = (
 )
 
 
-class _JoinToken:
-    """One bootstrap token a run, minted on the control plane when the first worker needs it."""
+def _token(control_plane: ControlPlane) -> list[str]:
+    """`kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H` as its words; never printed or logged.
 
-    def __init__(self) -> None:
-        self._lock = BoundedSemaphore()
-        self._words: list[str] = []
-
-    def words(self, control_plane: Host) -> list[str]:
-        """`kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H` as its words; never printed or logged."""
-        with self._lock:
-            if not self._words:
-                minted, output = run_on(control_plane, MINT)
-                line = next((line for line in output.splitlines() if line.startswith("kubeadm join")), None)
-                if not minted or line is None:
-                    raise OperationError(f"{control_plane.name}: `kubeadm token create` failed. Is its API server up?")
-                self._words = line.split()
-            return self._words
-
-
-_token = _JoinToken()
+    One token a run, minted when the first worker needs it.
+    """
+    minted, output = control_plane.run_once(MINT)
+    line = next((line for line in output.splitlines() if line.startswith("kubeadm join")), None)
+    if not minted or line is None:
+        raise OperationError(f"{control_plane.name}: `kubeadm token create` failed. Is its API server up?")
+    return line.split()
 
 
 @operation()
-def join(control_plane: Host, node_ip: str, ignore_preflight: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Make this host a worker under its own name.
+def join(
+    control_plane: ControlPlane, node_ip: str, ignore_preflight: Sequence[str], timeout_s: int = 60
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Make this host a worker under its own name, and wait until its Node object is there, for at most `timeout_s`.
 
     A rebuilt host's old Node object is deleted first. What a failed join left is reset. Where the host has joined but
     its Node object is gone, the kubelet is restarted: it registers anew.
     """
     state = host.get_fact(Kubeadm)
-    known = host.name in control_plane.get_fact(Nodes)
-    if state.kubelet_conf and state.running != JOIN_UNIT:
-        if known:
-            host.noop("has joined")
-        else:
-            yield StringCommand("systemctl daemon-reload && systemctl restart kubelet")
-            if host.state.is_executing:
-                _await_node(control_plane, host.name)
+    nodes = control_plane.ask(Nodes)
+    joined = state.kubelet_conf and state.running != JOIN_UNIT
+    if joined and (isinstance(nodes, Unknown) or host.name in nodes):
+        host.noop("has joined")
         return
-    if not host.state.is_executing:
+    registered = call(_await_node, control_plane, host.name, timeout_s)
+    if joined:
+        yield StringCommand("systemctl daemon-reload && systemctl restart kubelet")
+        yield registered
+        return
+    if not host.state.is_executing or isinstance(nodes, Unknown):
         yield StringCommand("kubeadm join")  # the token is minted only when it is used
         return
     if state.running == JOIN_UNIT:
         yield _in_unit(JOIN_UNIT, "", KUBELET_CONF)
+        yield registered
         return
-    if known:
-        deleted, _ = run_on(control_plane, f"{KUBECTL} delete node {host.name}")
-        if not deleted:
-            raise OperationError(
-                f"{control_plane.name}: could not delete the Node {host.name} of the time before it was rebuilt. "
-                f"See `kubectl describe node {host.name}`."
-            )
+    if host.name in nodes:
+        yield call(_delete_node, control_plane, host.name)
     if state.debris:
         yield StringCommand("kubeadm reset --force")
-    config = join_configuration(_token.words(control_plane), host.name, node_ip, ignore_preflight)
+    config = join_configuration(_token(control_plane), host.name, node_ip, ignore_preflight)
     yield put([HostFile(JOIN_CONFIG, config, mode="600")])
     script = (
         f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
     )
     yield _in_unit(JOIN_UNIT, script, KUBELET_CONF)
+    yield registered
 
 
-def _await_node(control_plane: Host, name: str) -> None:
+def _delete_node(control_plane: ControlPlane, name: str) -> None:
+    deleted, _ = control_plane.run(f"{KUBECTL} delete node {name}")
+    if not deleted:
+        raise OperationError(
+            f"{control_plane.name}: could not delete the Node {name} of the time before it was rebuilt. "
+            f"See `kubectl describe node {name}`."
+        )
+
+
+def _await_node(control_plane: ControlPlane, name: str, timeout_s: int) -> None:
     """What comes next labels the node, and does not wait for one that does not exist yet."""
-    registered, _ = run_on(control_plane, f"{KUBECTL} wait --for=create --timeout=60s node/{name}")
+    registered, _ = control_plane.run(f"{KUBECTL} wait --for=create --timeout={timeout_s}s node/{name}")
     if not registered:
         raise OperationError(
-            f"{name}: the kubelet was restarted, and did not register its Node within 60 s. "
-            f"See `journalctl -u kubelet` there."
+            f"{name}: the kubelet was started, and its Node was not there {timeout_s} s later. "
+            f"See there: journalctl -u kubelet"
         )
 
 

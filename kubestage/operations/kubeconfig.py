@@ -13,7 +13,7 @@ from pyinfra.api.operation import operation
 from kubestage.facts.files import FileStates
 from kubestage.kubernetes import ADMIN_CONF
 from kubestage.local_file import save
-from kubestage.shell import run_on
+from kubestage.shell import call, run_on
 
 
 @operation()
@@ -25,7 +25,7 @@ def fetched(path: Path, server: str, cluster_name: str) -> Generator[FunctionCom
     if path.exists() and path.stat().st_mode & 0o777 == 0o600 and path.read_text().startswith(head):
         host.noop(f"{path} is up to date")
         return
-    yield FunctionCommand(_fetch, (path, server, cluster_name, head), {})
+    yield call(_fetch, path, server, cluster_name, head)
 
 
 def _fetch(path: Path, server: str, cluster_name: str, head: str) -> None:

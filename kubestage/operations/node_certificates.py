@@ -10,12 +10,14 @@ from typing import Any
 
 from cryptography import x509
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.control_plane import ControlPlane
 from kubestage.facts.node_certificates import SIGNER, NodeCertificates
+from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
-from kubestage.shell import run_on
+from kubestage.shell import call
 
 # https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
 _USER, _GROUP = "system:node:", "system:nodes"
@@ -27,7 +29,7 @@ _USAGES = (
 
 @operation()
 def approved(
-    control_plane: Host, addresses: Mapping[str, str], awaited: Sequence[str], timeout_s: float = 120
+    control_plane: ControlPlane, addresses: Mapping[str, str], awaited: Sequence[str], timeout_s: float = 120
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Approve what the nodes of `addresses` (name -> private address) request for themselves, and nothing else.
 
@@ -38,7 +40,10 @@ def approved(
     told: set[str] = set()
     changed = False
     while True:
-        served = control_plane.get_fact(NodeCertificates, addresses=asked)
+        served = control_plane.ask(NodeCertificates, fresh=True, addresses=asked)
+        if isinstance(served, Unknown):
+            yield StringCommand("kubectl certificate approve")  # nobody says what there is to approve
+            return
         refused = {request["metadata"]["name"]: refusal(request, addresses) for request in served.requests}
         good = sorted(name for name, reason in refused.items() if not reason)
         waiting = [name for name in awaited if name not in served.nodes]
@@ -57,14 +62,14 @@ def approved(
             raise OperationError(_late(control_plane, waiting, good, timeout_s))
         if good:
             changed = True
-            yield FunctionCommand(run_on, (control_plane, f"{KUBECTL} certificate approve {' '.join(good)}"), {})
+            yield call(control_plane.run, f"{KUBECTL} certificate approve {' '.join(good)}")
         else:
             time.sleep(0.3)
     if not changed:
         host.noop(f"serving with certificates of the cluster: {', '.join(awaited)}")
 
 
-def _late(control_plane: Host, waiting: Sequence[str], good: Sequence[str], timeout_s: float) -> str:
+def _late(control_plane: ControlPlane, waiting: Sequence[str], good: Sequence[str], timeout_s: float) -> str:
     if not waiting:
         return (
             f"{control_plane.name}: for {timeout_s:.0f} s the API server did not take the approval of a kubelet's "

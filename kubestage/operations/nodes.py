@@ -11,32 +11,38 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, Host, StringCommand
+from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.control_plane import ControlPlane
 from kubestage.explained import or_explained
 from kubestage.facts.kubernetes import Nodes
+from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
-from kubestage.shell import command_on
 
 MANAGED = "kubestage/managed"  # annotation of a Node: the labels and taints that a run has put there
 
 
 @operation()
 def ready(
-    control_plane: Host, names: Sequence[str], timeout_s: int = 180
+    control_plane: ControlPlane, names: Sequence[str], timeout_s: int = 180
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Wait until the nodes `names` are Ready."""
-    nodes = control_plane.get_fact(Nodes)
+    nodes = _nodes(control_plane)
     if waiting := [name for name in names if not _is_ready(nodes.get(name, {}))]:
-        yield command_on(
-            control_plane,
+        yield control_plane.command(
             f"{KUBECTL} wait --for=condition=Ready --timeout={timeout_s}s "
             f"{' '.join(f'node/{name}' for name in waiting)} "
             + or_explained(f"{KUBECTL} get nodes -o wide; {KUBECTL} get pods -A -o wide"),
         )
     else:
         host.noop(f"Ready: {', '.join(names)}")
+
+
+def _nodes(control_plane: ControlPlane) -> Mapping[str, Mapping[str, Any]]:
+    """The Node objects; while a run looks ahead and the API does not answer, none: all is foretold to change."""
+    nodes = control_plane.ask(Nodes)
+    return {} if isinstance(nodes, Unknown) else nodes
 
 
 def _is_ready(node: Mapping[str, Any]) -> bool:
@@ -46,19 +52,19 @@ def _is_ready(node: Mapping[str, Any]) -> bool:
 
 @operation()
 def marked(
-    control_plane: Host, labels: Mapping[str, Mapping[str, str]], taints: Mapping[str, Sequence[str]]
+    control_plane: ControlPlane, labels: Mapping[str, Mapping[str, str]], taints: Mapping[str, Sequence[str]]
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Keep each node's `labels` (node -> label -> value) and `taints` (node -> "key=value:Effect").
 
     An annotation remembers what a run has put on a node: what leaves the settings leaves the node, nothing else does.
     """
-    nodes = control_plane.get_fact(Nodes)
+    nodes = _nodes(control_plane)
     changed = False
     for name in sorted(labels):
         for words in marking(nodes.get(name, {}), labels[name], taints[name]):
             changed = True
             arguments = " ".join(shlex.quote(word) for word in words[1:])
-            yield command_on(control_plane, f"{KUBECTL} {words[0]} node {name} {arguments}")
+            yield control_plane.command(f"{KUBECTL} {words[0]} node {name} {arguments}")
     if not changed:
         host.noop("labels and taints are as they should be")
 

@@ -7,16 +7,17 @@ import shlex
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
 from pyinfra import host, logger
-from pyinfra.api import FunctionCommand, Host, OperationError, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.control_plane import ControlPlane
 from kubestage.explained import or_explained
 from kubestage.facts.files import FileStates
-from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
+from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
+from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
 from kubestage.operations.files import write
-from kubestage.shell import command_on
 from kubestage.stacks.stack import Secret, Stack
 
 
@@ -194,27 +195,26 @@ def switched(stack: Stack, on: bool, seen: StackObjects) -> Generator[StringComm
 
 @operation()
 def serving(
-    control_plane: Host, workloads: Sequence[Workload], apis: Sequence[str] = (), timeout_s: int = 300
+    control_plane: ControlPlane, workloads: Sequence[Workload], apis: Sequence[str] = (), timeout_s: int = 300
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Wait until all `workloads` run their current version with every replica ready, and the APIServices `apis` answer.
 
     One host has the operation for all; it asks the control plane host, which --limit may have left out.
     """
-    ready = control_plane.get_fact(WorkloadsReady)
+    answer = control_plane.ask(WorkloadsReady)
+    ready = Ready() if isinstance(answer, Unknown) else answer
     waiting = [workload for workload in workloads if workload not in ready.workloads]
     silent = [api for api in apis if api not in ready.apis]
     if not (waiting or silent):
         host.noop("all that was asked for is ready")
     for workload in waiting:
-        yield command_on(
-            control_plane,
+        yield control_plane.command(
             f"{KUBECTL} rollout status --timeout={timeout_s}s --namespace {workload.namespace} "
             f"{workload.kind.lower()}/{workload.name} "
             + or_explained(f"{KUBECTL} describe pods --namespace {workload.namespace} | tail -n 40"),
         )
     for api in silent:
-        yield command_on(
-            control_plane,
+        yield control_plane.command(
             f"{KUBECTL} wait --for=condition=Available --timeout={timeout_s}s apiservice/{api} "
             + or_explained(f"{KUBECTL} describe apiservice {api} | tail -n 20"),
         )

@@ -27,6 +27,8 @@ from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from kubestage import control_plane
+from kubestage.control_plane import ControlPlane
 from kubestage.facts.framed import BEGIN, END, framed
 from kubestage.host_file import HostFile
 from kubestage.operations.files import aside, put
@@ -119,6 +121,11 @@ class Hosts:
     def __getitem__(self, name: str) -> Host:
         return self.state.inventory.get_host(name)
 
+    @property
+    def speaker(self) -> ControlPlane:
+        """Who asks cp1 in this run; an API that is silent is not waited for."""
+        return control_plane.of_run(self.state, ["cp1"], timeout_s=0)
+
     def prepare(self, name: str, operation: Callable[..., Any], /, **arguments: Any) -> None:
         """Have the operation look whether it will change something on the host. It may ask for facts, nothing else."""
         metas = add_op(self.state, operation, host=self[name], **arguments)
@@ -167,7 +174,7 @@ def run(operation: Callable[..., Any], facts: Facts, /, **arguments: Any) -> lis
 def run_for_all(operation: Callable[..., Any], facts: Facts, /, on: str = "cp1", **arguments: Any) -> list[str]:
     """The control plane's commands by an operation that the host `on` has for all; that host itself is told nothing."""
     hosts = Hosts({"cp1": facts, **({} if on == "cp1" else {on: {}})})
-    hosts.prepare(on, operation, control_plane=hosts["cp1"], **arguments)
+    hosts.prepare(on, operation, control_plane=hosts.speaker, **arguments)
     hosts.execute()
     assert on == "cp1" or hosts.commands(on) == []
     return hosts.commands("cp1")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import runpy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from kubestage.control_plane import ControlPlane
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("cp1", "w1", "w2")
+NO_SPEAKER = cast(ControlPlane, object())  # the speaker of a plan whose tasks' operations are not run
 GROUPS = {"control_plane": ["cp1"], "workers": ["w1", "w2"]}
 
 

@@ -11,15 +11,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from fake_hosts import Facts, Hosts, Told, fact, text_at, told_by, unpacked, writes
+from fake_hosts import Facts, Hosts, Told, fact, told_by, unpacked, writes
 from pyinfra.api import OperationError
 from sample_certificates import DAY, NOW, certificate, key_pem, new_key, signed
 from stub_programs import calls, run_with
 
 from kubestage import certificates, pem
 from kubestage.certificates import CA_CERTIFICATE, CA_KEY, CLIENT, SERVER, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
-from kubestage.facts.certificates import TRUSTED, Certificates, Installed, Trust, TrustState
-from kubestage.facts.files import FileState, FileStates, Texts
+from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust, TrustState
+from kubestage.facts.files import FileState, FileStates
 from kubestage.host_file import HostFile
 from kubestage.operations import certificates as operations
 from kubestage.runtime import registry_trust
@@ -478,9 +478,9 @@ class Trusting:
     """The control plane and a worker, in one run of `trusted`."""
 
     def __init__(self, ca: str, worker: list[str], *, registry: str = SITE, wanted: bool = True) -> None:
-        contents = {fact(Texts, paths=[CA_CERTIFICATE]): text_at(CA_CERTIFICATE, ca)}
+        contents = {fact(Authority): ca.splitlines() or ["none"]}
         self.hosts = Hosts({"cp1": {**contents, fact(Trust): worker}, "w1": {fact(Trust): worker}})
-        arguments = {"control_plane": self.hosts["cp1"], "registry": registry, "wanted": wanted}
+        arguments = {"control_plane": self.hosts.speaker, "registry": registry, "wanted": wanted}
         for name in ("cp1", "w1"):
             self.hosts.prepare(name, operations.trusted, **arguments)
         self.hosts.execute()
@@ -512,7 +512,7 @@ class TestTrusted:
         trusting = Trusting(self.CA, trust_lines(self.files, bundled=True))
         assert trusting.told == []
         # Once while it looks ahead, once while it works; not once a host.
-        asked = fact(Texts, paths=[CA_CERTIFICATE])
+        asked = fact(Authority)
         assert trusting.hosts.everything("cp1").count(asked) == 2
 
     def test_a_run_was_killed_before_the_bundle(self) -> None:
@@ -551,8 +551,8 @@ class TestTrusted:
 
     def test_no_ca_yet(self) -> None:
         """A run with --limit that leaves the control plane out, before there is one."""
-        hosts = Hosts({"cp1": {fact(Texts, paths=[CA_CERTIFICATE]): []}, "w1": {fact(Trust): ["bundled"]}})
-        hosts.prepare("w1", operations.trusted, control_plane=hosts["cp1"], registry="", wanted=True)
+        hosts = Hosts({"cp1": {fact(Authority): ["none"]}, "w1": {fact(Trust): ["bundled"]}})
+        hosts.prepare("w1", operations.trusted, control_plane=hosts.speaker, registry="", wanted=True)
         with pytest.raises(OperationError, match=r"cp1 has no .*ca\.crt yet: run once without --limit"):
             hosts.execute()
 
@@ -605,8 +605,8 @@ class TestTrustFact:
 
 class TestFetched:
     def fetch(self, path: Path, ca: str, *, wanted: bool = True) -> list[Told]:
-        hosts = Hosts({"cp1": {fact(Texts, paths=[CA_CERTIFICATE]): text_at(CA_CERTIFICATE, ca)}})
-        hosts.prepare("cp1", operations.fetched, control_plane=hosts["cp1"], path=path, wanted=wanted)
+        hosts = Hosts({"cp1": {fact(Authority): ca.splitlines() or ["none"]}})
+        hosts.prepare("cp1", operations.fetched, control_plane=hosts.speaker, path=path, wanted=wanted)
         hosts.execute()
         return hosts.told("cp1")
 

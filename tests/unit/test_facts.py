@@ -16,6 +16,7 @@ from fake_hosts import Hosts, fact
 from pyinfra.api import FactBase
 from stub_programs import api_server, calls, run_with
 
+from kubestage.facts.certificates import Authority
 from kubestage.facts.files import FileState, FileStates, Texts
 from kubestage.facts.kubernetes import (
     Apiserver,
@@ -30,9 +31,11 @@ from kubestage.facts.kubernetes import (
     Workload,
     WorkloadsReady,
 )
+from kubestage.facts.node_certificates import NodeCertificates
 from kubestage.facts.packages import PackageState, PackageStates
 from kubestage.facts.system import HostNames, LoadedModules, Swap, SwapState, Sysctls
 from kubestage.facts.units import UnitState, UnitStates
+from kubestage.facts.unknown import Unknown
 from kubestage.host_file import HostFile
 
 
@@ -53,9 +56,11 @@ def sh(command: str) -> list[str]:
         (UnitStates, {"units": {"a.service": ()}}, {}),
         (Kubeadm, {}, KubeadmState()),
         (Apiserver, {}, ApiserverFlags()),
-        (Nodes, {}, {}),
+        (Nodes, {}, Unknown()),
         (ManifestsApplied, {"parts": ["true"]}, Applied()),
-        (WorkloadsReady, {}, Ready()),
+        (WorkloadsReady, {}, Unknown()),
+        (NodeCertificates, {"addresses": {}}, Unknown()),
+        (Authority, {}, Unknown()),
         (ImagesPresent, {}, []),
     ],
 )
@@ -384,18 +389,22 @@ class TestCluster:
         [
             (False, f"echo '{NODES}'", []),
             (True, f"echo '{NODES}'", ["cp1", "w1"]),
-            (True, "echo 'connection refused' >&2; exit 1", []),
+            (True, f"echo 'Warning: old' >&2; echo '{NODES}'", ["cp1", "w1"]),
+            (True, "echo 'one'; echo 'connection refused' >&2; exit 1", Unknown("connection refused")),
+            (True, f"echo '{NODES}'; exit 1", Unknown()),
         ],
-        ids=["no cluster", "cluster", "no answer"],
+        ids=["no cluster", "cluster", "a warning", "no answer", "half an answer"],
     )
-    def test_nodes_by_their_command(self, tmp_path: Path, admin_conf: bool, kubectl: str, names: list[str]) -> None:
+    def test_nodes_by_their_command(
+        self, tmp_path: Path, admin_conf: bool, kubectl: str, names: list[str] | Unknown
+    ) -> None:
         (tmp_path / "etc/kubernetes").mkdir(parents=True)
         if admin_conf:
             (tmp_path / "etc/kubernetes/admin.conf").write_text("")
         result = run_with(tmp_path, Nodes().ask(), {"kubectl": kubectl}, moved=("/etc/kubernetes/",))
         assert (result.returncode, result.stderr) == (0, "")
-        lines = result.stdout.splitlines()
-        assert list(Nodes().parse(lines) if lines else Nodes.default()) == names
+        found = Nodes().parse(result.stdout.splitlines())
+        assert (found if isinstance(found, Unknown) else list(found)) == names
 
     @pytest.mark.parametrize(
         ("part", "kubectl", "same"),
@@ -437,6 +446,15 @@ class TestCluster:
         restarted = {Workload("web", "Deployment", "reader"), Workload("web", "DaemonSet", "new")}
         assert found == Applied(False, frozenset({("web", "edited.by.hand")}), frozenset(restarted))
 
+    def ready(self, lines: list[str]) -> Ready:
+        found = WorkloadsReady().parse(lines)
+        assert isinstance(found, Ready)
+        return found
+
+    @pytest.mark.parametrize(("lines", "found"), [(["none"], Ready()), (["Node True", "unknown EOF"], Unknown("EOF"))])
+    def test_no_workloads_and_nobody_who_knows(self, lines: list[str], found: Ready | Unknown) -> None:
+        assert WorkloadsReady().parse(lines) == found
+
     @pytest.mark.parametrize(
         ("numbers", "ready"),
         [
@@ -463,15 +481,15 @@ class TestCluster:
     def test_workloads_ready(self, numbers: str, ready: bool) -> None:
         """Generation, the one that was observed; replicas wanted, there, of the current version, ready."""
         lines = [f"Deployment demo web {numbers}", "DaemonSet kube-flannel kube-flannel-ds 1 1 2 2 2 2"]
-        found = WorkloadsReady().parse(lines).workloads
+        found = self.ready(lines).workloads
         assert (Workload("demo", "Deployment", "web") in found) is ready
         assert Workload("kube-flannel", "DaemonSet", "kube-flannel-ds") in found
 
     @pytest.mark.parametrize(("node", "ready"), [("True", False), ("Unknown", True)])
     def test_a_replica_on_a_node_that_is_down_is_not_waited_for(self, node: str, ready: bool) -> None:
         lines = ["Node True", f"Node {node}", "DaemonSet demo agent 1 1 2 2 2 1", "Deployment demo web 1 1 2 2 2 1"]
-        assert (Workload("demo", "DaemonSet", "agent") in WorkloadsReady().parse(lines).workloads) is ready
-        assert Workload("demo", "Deployment", "web") not in WorkloadsReady().parse(lines).workloads
+        assert (Workload("demo", "DaemonSet", "agent") in self.ready(lines).workloads) is ready
+        assert Workload("demo", "Deployment", "web") not in self.ready(lines).workloads
 
     def test_apis_that_answer(self) -> None:
         lines = ["APIService v1.apps True", "APIService v1beta1.metrics.k8s.io False", "APIService v1.new "]

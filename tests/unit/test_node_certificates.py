@@ -19,6 +19,7 @@ from pyinfra.api import OperationError
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from kubestage.facts.node_certificates import NodeCertificates, Served
+from kubestage.facts.unknown import Unknown
 from kubestage.operations import node_certificates
 from kubestage.operations.node_certificates import refusal
 
@@ -167,8 +168,10 @@ class TestFact:
             "&& echo serves w1; } & "
             f"{{ {KUBECTL} --server https://10.0.0.13:10250 --request-timeout 5s get --raw /healthz >/dev/null 2>&1 "
             "&& echo serves w2; } & "
-            f"wait; {KUBECTL} get certificatesigningrequests --request-timeout 10s "
-            "--field-selector spec.signerName=kubernetes.io/kubelet-serving -o json 2>/dev/null || true"
+            "wait; if test -f /etc/kubernetes/admin.conf; then "
+            f"{{ said=$({KUBECTL} get certificatesigningrequests --request-timeout 10s "
+            "--field-selector spec.signerName=kubernetes.io/kubelet-serving -o json 2>&1 >&3) || "
+            'echo "unknown $(echo "$said" | tail -n 1)"; } 3>&1; else echo none; fi'
         )
 
     def test_what_was_decided_on_is_left_out(self) -> None:
@@ -182,8 +185,12 @@ class TestFact:
             frozenset({"cp1", "w1"}), (undecided,)
         )
 
-    def test_no_api(self) -> None:
-        assert NodeCertificates().parse([]) == Served()
+    @pytest.mark.parametrize(
+        ("lines", "found"),
+        [(["none"], Served()), (["serves w1", "unknown EOF"], Unknown("EOF"))],
+    )
+    def test_no_cluster_and_no_answer(self, lines: list[str], found: Served | Unknown) -> None:
+        assert NodeCertificates().parse(lines) == found
 
 
 class Cluster:
@@ -247,7 +254,7 @@ class Cluster:
         self.hosts.prepare(
             on,
             node_certificates.approved,
-            control_plane=self.hosts["cp1"],
+            control_plane=self.hosts.speaker,
             addresses=ADDRESSES,
             awaited=awaited,
             timeout_s=timeout_s,

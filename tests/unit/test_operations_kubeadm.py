@@ -66,9 +66,8 @@ def nodes(*names: str) -> Facts:
     return {fact(Nodes): [json.dumps({"items": [{"metadata": {"name": name}} for name in names]})]}
 
 
-@pytest.fixture(autouse=True)
-def token_of_a_new_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeadm, "_token", kubeadm._JoinToken())
+def registered(name: str) -> str:
+    return f"kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=create --timeout=60s node/{name}"
 
 
 class TestInit:
@@ -185,14 +184,14 @@ class TestJoin:
     def go(self, hosts: Hosts, *workers: str) -> None:
         for worker in workers or ("w1",):
             hosts.prepare(
-                worker, kubeadm.join, control_plane=hosts["cp1"], node_ip="10.0.0.12", ignore_preflight=["NumCPU"]
+                worker, kubeadm.join, control_plane=hosts.speaker, node_ip="10.0.0.12", ignore_preflight=["NumCPU"]
             )
         hosts.execute()
 
     def test_fresh(self) -> None:
         hosts = self.hosts(nodes("cp1"))
         self.go(hosts)
-        assert hosts.commands("cp1") == [kubeadm.MINT]
+        assert hosts.commands("cp1") == [kubeadm.MINT, registered("w1")]
         assert hosts.commands("w1") == [JOIN_CONFIG, JOIN_FRESH]
 
     def test_token_goes_over_standard_input_alone(self) -> None:
@@ -238,28 +237,39 @@ class TestJoin:
         hosts = self.hosts(nodes("cp1"), "kubelet_conf", "debris")
         self.go(hosts)
         assert hosts.commands("w1") == ["systemctl daemon-reload && systemctl restart kubelet"]
-        wait = "kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=create --timeout=60s node/w1"
-        assert hosts.commands("cp1") == [wait]
+        assert hosts.commands("cp1") == [registered("w1")]
 
-    def test_joined_but_its_node_does_not_come_back(self) -> None:
-        facts = {"cp1": nodes("cp1"), "w1": state("kubelet_conf", "debris")}
-        hosts = Hosts(facts, {"cp1": {"wait --for=create": {"success": False}}})
-        with pytest.raises(OperationError, match="w1: the kubelet was restarted, and did not register"):
+    @pytest.mark.parametrize("found", [("kubelet_conf", "debris"), (), ("debris", "running kubestage-join")])
+    def test_its_node_does_not_come(self, found: tuple[str, ...], caplog: pytest.LogCaptureFixture) -> None:
+        facts = {"cp1": nodes("cp1"), "w1": state(*found)}
+        replies = {"kubeadm token create": MINTED, "wait --for=create": {"success": False}}
+        hosts = Hosts(facts, {"cp1": replies})
+        with caplog.at_level("ERROR", logger="pyinfra"), pytest.raises(AssertionError):  # it was to be a change
             self.go(hosts)
+        assert "w1: the kubelet was started, and its Node was not there 60 s later" in caplog.text
+        assert "Traceback" not in caplog.text
+
+    def test_an_api_that_is_silent_is_not_one_without_nodes(self) -> None:
+        hosts = Hosts({"cp1": {fact(Nodes): ["unknown connection refused"]}, "w1": state("kubelet_conf", "debris")})
+        with pytest.raises(OperationError, match="cp1: for 0 s the API server gave no answer: connection refused"):
+            self.go(hosts)
+        assert hosts.commands("cp1") == hosts.commands("w1") == []
 
     def test_rebuilt(self) -> None:
         hosts = self.hosts(nodes("cp1", "w1"))
         self.go(hosts)
-        assert hosts.commands("cp1") == ["kubectl --kubeconfig /etc/kubernetes/admin.conf delete node w1", kubeadm.MINT]
+        delete = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node w1"
+        assert hosts.commands("cp1") == [delete, kubeadm.MINT, registered("w1")]
         assert hosts.commands("w1") == [JOIN_CONFIG, JOIN_FRESH]
 
-    def test_rebuilt_but_its_old_node_can_not_be_deleted(self) -> None:
+    def test_rebuilt_but_its_old_node_can_not_be_deleted(self, caplog: pytest.LogCaptureFixture) -> None:
         hosts = Hosts(
             {"cp1": nodes("cp1", "w1"), "w1": state()},
             {"cp1": {"delete node": {"success": False}}},
         )
-        with pytest.raises(OperationError, match="cp1: could not delete the Node w1 of the time before"):
+        with caplog.at_level("ERROR", logger="pyinfra"), pytest.raises(AssertionError):  # it was to be a change
             self.go(hosts)
+        assert "cp1: could not delete the Node w1 of the time before" in caplog.text
         assert hosts.commands("w1") == []
 
     def test_what_a_failed_one_left_is_reset(self) -> None:
@@ -271,7 +281,7 @@ class TestJoin:
     def test_a_running_one_is_waited_for(self, found: tuple[str, ...]) -> None:
         hosts = self.hosts(nodes("cp1", "w1"), *found, "running kubestage-join")
         self.go(hosts)
-        assert hosts.commands("cp1") == []
+        assert hosts.commands("cp1") == [registered("w1")]
         assert hosts.commands("w1") == [JOIN.replace("@SCRIPT@", "")]
 
     def test_one_token_for_all_workers(self) -> None:
@@ -280,7 +290,10 @@ class TestJoin:
             {"cp1": {"kubeadm token create --ttl 15m": MINTED}},
         )
         self.go(hosts, "w1", "w2", "w3")
-        assert hosts.commands("cp1") == [kubeadm.MINT]
+        mint, *awaited = hosts.commands("cp1")
+        assert mint == kubeadm.MINT
+        assert sorted(awaited) == [registered(name) for name in ("w1", "w2", "w3")]
+        assert len([command for command in hosts.everything("cp1") if command == fact(Nodes)]) == 2  # and one before
         names = [
             yaml.safe_load(joining(hosts.told(name)[0]))["nodeRegistration"]["name"] for name in ("w1", "w2", "w3")
         ]
@@ -302,13 +315,13 @@ class TestJoin:
     def test_sudo_by_host_data(self) -> None:
         hosts = self.hosts(nodes("cp1"), _sudo=True)
         self.go(hosts)
-        assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True)]
+        assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True), Told(registered("w1"), sudo=True)]
 
     def test_sudo_by_the_command_line(self) -> None:
         hosts = self.hosts(nodes("cp1"))
         hosts.state.config.SUDO = True
         self.go(hosts)
-        assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True)]
+        assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True), Told(registered("w1"), sudo=True)]
 
 
 FLAGS = {"service-node-port-range": "80-32767", "v": "2"}

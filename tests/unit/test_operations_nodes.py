@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fake_hosts import Facts, fact, run_for_all
+from pyinfra.api import OperationError
 
 from kubestage.explained import or_explained
 from kubestage.facts.kubernetes import Nodes
@@ -67,8 +68,12 @@ class TestReady:
         facts = known(node("cp1"), node("w1", ready=False))
         assert run_for_all(nodes.ready, facts, on="w1", names=["w1"]) == [wait("node/w1")]
 
-    def test_no_api_yet(self) -> None:
-        assert run_for_all(nodes.ready, {fact(Nodes): []}, names=["cp1"]) == [wait("node/cp1")]
+    def test_no_cluster_yet(self) -> None:
+        assert run_for_all(nodes.ready, {fact(Nodes): ["none"]}, names=["cp1"]) == [wait("node/cp1")]
+
+    def test_nobody_says(self) -> None:
+        with pytest.raises(OperationError, match="cp1: for 0 s the API server gave no answer: EOF"):
+            run_for_all(nodes.ready, {fact(Nodes): ["unknown EOF"]}, names=["cp1"])
 
 
 class TestMarked:

@@ -219,7 +219,7 @@ class TestServing:
     WEB, AGENT = Workload("demo", "Deployment", "web"), Workload("demo", "DaemonSet", "agent")
 
     def go(self, *lines: str) -> list[str]:
-        return run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[self.WEB, self.AGENT])
+        return run_for_all(stacks.serving, {fact(WorkloadsReady): lines or ["none"]}, workloads=[self.WEB, self.AGENT])
 
     def wait(self, what: str) -> str:
         return f"{KUBECTL} rollout status --timeout=300s --namespace demo {what} " + or_explained(
@@ -235,7 +235,7 @@ class TestServing:
 
     @pytest.mark.parametrize("lines", [[], ["APIService v1.demo False"], ["APIService v1.other True"]])
     def test_an_api_is_silent(self, lines: list[str]) -> None:
-        found = run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"])
+        found = run_for_all(stacks.serving, {fact(WorkloadsReady): lines or ["none"]}, workloads=[], apis=["v1.demo"])
         assert found == [
             f"{KUBECTL} wait --for=condition=Available --timeout=300s apiservice/v1.demo "
             + or_explained(f"{KUBECTL} describe apiservice v1.demo | tail -n 20")

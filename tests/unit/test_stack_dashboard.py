@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from fake_hosts import Hosts, fact, writes
-from sample_cluster import GROUPS, hosts_data
+from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
 from sample_reports import control_plane
 
 import tasks.dashboard
@@ -274,7 +274,9 @@ def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> l
     reports = {"cp1": parse(control_plane(stack_objects=there).splitlines(), 0, 0)}
     checked = Checked(Cluster({"cp1": known}, ["cp1"], []), reports, {"cp1": "10.0.0.11"}, (), "lab")
     hosts = Hosts({"cp1": facts})
-    hosts.prepare_task("cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), Path("kubeconfig")))
+    hosts.prepare_task(
+        "cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))
+    )
     hosts.execute()
     return [command.partition("=")[0] for command in hosts.commands("cp1")]
 

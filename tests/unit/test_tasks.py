@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_hosts import Hosts
 from sample_certificates import certificate, file, key_pem, new_key
-from sample_cluster import GROUPS, hosts_data
+from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
 from sample_reports import bare, control_plane, member
 
 from kubestage.facts.host_report import HostReport, parse
@@ -28,7 +28,7 @@ def reports() -> dict[str, HostReport]:
 
 def plan(*reserved: int) -> HostPlan:
     checked = Checked(load(hosts_data(), GROUPS), reports(), {"cp1": "10.0.0.11"}, reserved, "lab")
-    return HostPlan("cp1", checked, ("cp1",), Path("kubeconfig"))
+    return HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))
 
 
 def calls(task: ModuleType, run: HostPlan, monkeypatch: pytest.MonkeyPatch, phase: str = "install") -> Calls:
@@ -43,7 +43,6 @@ def calls(task: ModuleType, run: HostPlan, monkeypatch: pytest.MonkeyPatch, phas
         if getattr(module, "__name__", "").startswith("kubestage.operations."):
             functions = {function: stand_in(f"{name}.{function}") for function in vars(module)}
             monkeypatch.setattr(task, name, SimpleNamespace(**functions))
-    monkeypatch.setattr(task, "inventory", hosts.state.inventory, raising=False)
     hosts.prepare_task(run.name, getattr(task, phase), run)
     return made
 
@@ -72,7 +71,9 @@ def plan_of(name: str, **settings: Any) -> HostPlan:
     cluster = load(hosts_data({"domain": "lab.test", **settings}), GROUPS)
     addresses = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
     known = {name: parse(bare(12).splitlines(), 0, 0), **reports()}
-    return HostPlan(name, Checked(cluster, known, addresses, (), "lab"), (name,), Path("/state/lab/kubeconfig"))
+    return HostPlan(
+        name, Checked(cluster, known, addresses, (), "lab"), (name,), NO_SPEAKER, Path("/state/lab/kubeconfig")
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ class TestCertificates:
         made = calls(certificates, plan_of("w1", **own), monkeypatch, "trust")
         assert [name for name, _ in made] == ["certificates.trusted"]
         assert made[0][1]["registry"] == "registry.lab.test:8443"
-        assert made[0][1]["control_plane"].name == "cp1"
+        assert made[0][1]["control_plane"] is NO_SPEAKER
 
     def test_trust_without_a_registry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = calls(certificates, plan_of("w1", stacks=["ingress"]), monkeypatch, "trust")
