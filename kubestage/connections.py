@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gevent
+import paramiko.file
 from gevent import Greenlet
 from gevent.event import Event
 from gevent.hub import get_hub
@@ -23,6 +24,7 @@ from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_host
 
+from kubestage.facts.framed import framed, unframed
 from kubestage.settings import Settings
 
 ALIVE_EVERY_S = 15.0  # a host is asked whether it is there
@@ -40,6 +42,8 @@ Answer = tuple[bool, CommandOutput]
 
 def keep(state: State, settings: Mapping[str, Settings]) -> None:
     """Have all connections of the run be as this module says, those that are made later as well; once a run."""
+    # Words in another encoding: paramiko (5.0) would raise where they are read, and all that comes after would be lost.
+    paramiko.file.u = lambda data: data.decode(errors="replace")  # type: ignore[attr-defined]
     hub = get_hub()
     # gevent prints the traceback of what a greenlet raises, though pyinfra takes it and prints its message.
     hub.NOT_ERROR = tuple({*hub.NOT_ERROR, PyinfraError})
@@ -71,7 +75,7 @@ class Connection:
         """As pyinfra's connectors do it: whether the command succeeded, and its output."""
         caller = gevent.getcurrent()
         if caller in self._busy:  # what pyinfra makes ready for sudo's password, before the command itself
-            return self._run(command, print_output, print_input, **arguments)
+            return self._without_greeting(command, print_output, print_input, **arguments)
         arguments["_timeout"] = arguments.get("_timeout") or self._command_s
         with self._slots.one():
             self._busy.add(caller)
@@ -95,6 +99,15 @@ class Connection:
                 return _failed(self.lost)
             finally:
                 self._busy.discard(caller)
+
+    def _without_greeting(self, command: str, *printing: bool, **arguments: Any) -> Answer:
+        """pyinfra takes the first line of the answer for the path of its program: it must not be a login's."""
+        succeeded, output = self._run(framed(command), *printing, **arguments)
+        try:
+            lines = [OutputLine("stdout", line) for line in unframed(output.stdout_lines)]
+        except ValueError:
+            return succeeded, output
+        return succeeded, CommandOutput([*lines, *(line for line in output if line.buffer_name != "stdout")])
 
     def _started(self, *command: Any, **arguments: Any) -> Answer:
         """Run it as soon as sshd takes it: one that sshd refuses was not begun."""

@@ -235,6 +235,6 @@ def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:
             host.name,
             "it was asked what it is, and gave no answer that makes sense (its own words are above)",
             'a user other than root needs sudo: set "_sudo": True, and start the run in a terminal if it asks for a '
-            f"password; a login that prints what is no UTF-8 is to print nothing: see {logins.FILES}; then run again",
+            "password; then run again",
         )
     return report

@@ -81,8 +81,11 @@ class Loopback:
 
 
 @contextmanager
-def loopback(folder: Path, programs: Mapping[str, str], **options: str) -> Iterator[Loopback]:
-    """`programs`: name -> what it does, in sh; put before the machine's own. `options`: of sshd_config."""
+def loopback(folder: Path, programs: Mapping[str, str], greeting: str = "", **options: str) -> Iterator[Loopback]:
+    """`programs`: name -> what it does, in sh; put before the machine's own. `options`: of sshd_config.
+
+    `greeting`: what the login does at every command, in sh.
+    """
     stubs, root = folder / "stubs", folder / "etc/kubernetes"
     for made in (stubs, root):
         made.mkdir(parents=True)
@@ -95,7 +98,7 @@ def loopback(folder: Path, programs: Mapping[str, str], **options: str) -> Itera
     moved = shlex.quote(f"s,/etc/kubernetes,{root},g")
     _program(
         folder / "login",
-        f'PATH={stubs}:$PATH\nexport PATH\nexec sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed {moved})"',
+        f'{greeting}\nPATH={stubs}:$PATH\nexport PATH\nexec sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed {moved})"',
     )
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)

@@ -195,9 +195,10 @@ done
 
 class TestSudo:
     def go(
-        self, folder: Path, noexec: bool = False, password: str = "", config: str = ""
+        self, folder: Path, noexec: bool = False, password: str = "", config: str = "", greeting: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        with loopback(folder, {"kubectl": "true", "sudo": SUDO.replace("@FOLDER@", str(folder))}) as cluster:
+        programs = {"kubectl": "true", "sudo": SUDO.replace("@FOLDER@", str(folder))}
+        with loopback(folder, programs, greeting) as cluster:
             if noexec:
                 (folder / "noexec").touch()
             (folder / "config.py").write_text(f"from pyinfra import config\n{config}\n")
@@ -212,6 +213,11 @@ class TestSudo:
 
     def test_the_password_by_its_host(self, tmp_path: Path) -> None:
         assert self.go(tmp_path, password="secret").returncode == 0
+
+    def test_a_login_that_prints(self, tmp_path: Path) -> None:
+        """In an encoding of its own, moreover."""
+        result = self.go(tmp_path, password="secret", greeting=r"printf 'Welcome to d\351p\364t\n'")
+        assert result.returncode == 0, result.stderr
 
     @pytest.mark.parametrize("password", ["secret", "wrong"])
     def test_it_is_not_taken(self, password: str, tmp_path: Path) -> None:
