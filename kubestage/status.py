@@ -16,9 +16,10 @@ from kubernetes.client import AppsV1Api, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from kubestage import days_left
 from kubestage.api import REQUEST_TIMEOUT_S, connected
 from kubestage.facts.kubernetes import Workload
-from kubestage.inventory import CHECKOUT, read
+from kubestage.inventory import CHECKOUT, TargetError, read
 from kubestage.overview import Place, overview, text
 from kubestage.phase import TIMES
 from kubestage.pressure import by_summary, pressures, told
@@ -57,20 +58,28 @@ def main(inventory: str) -> int:
     target = read(inventory)
     settings = target.cluster.common
     ca = target.ca if target.ca.exists() else None
-    with connected(target) as client:
-        core = CoreV1Api(client)
-        nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S).items
-        short = shortages(core, nodes)
-        ready = readiness(AppsV1Api(client))
+    now = datetime.now(UTC)
+    certificates = days_left.ask(target)
+    try:
+        with connected(target) as client:
+            core = CoreV1Api(client)
+            nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S).items
+            short = shortages(core, nodes)
+            ready = readiness(AppsV1Api(client))
+    except TargetError:
+        print(days_left.table(certificates, now))  # one that has ended may be the reason
+        raise
     addresses = {name: target.outside_address(name) for name in target.cluster.nodes}
     folder = target.folder.relative_to(CHECKOUT)
     place = Place(inventory, folder, target.control_plane, client.configuration.host, addresses)
     answers = ask_sites(settings, addresses, ca)
-    health = platform_health(settings, target.cluster.nodes, nodes, short, ready, answers, datetime.now(UTC))
+    health = platform_health(settings, target.cluster.nodes, nodes, short, ready, answers, now)
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     print(text(overview(settings, place, has_ca=ca is not None).with_health(words)))
+    print(f"\n{days_left.table(certificates, now)}")
     print(last_run(target.folder / TIMES), end="")
     troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
+    troubles += days_left.troubles(certificates, now, settings.certificate_renew_days)
     if troubles:
         print("\nNot well:", *troubles, f"What a run can mend, it does: {target.deploy}", sep="\n  ")
     return 1 if troubles else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from kubernetes.client import ApiException
 from testinfra.host import Host as Machine
 from urllib3.exceptions import HTTPError
 
+from kubestage import days_left
 from kubestage.inventory import Target, TargetError, read
 from kubestage.settings import Problem, Settings
 from tests.verify import probe as probes
 from tests.verify import system_pods
 from tests.verify.api import REQUEST_TIMEOUT_S, Api, reason
+from tests.verify.certificates import DAYS_LEFT
 from tests.verify.connection import Machines
 from tests.verify.findings import expect_none
 from tests.verify.probe import Probe
@@ -42,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[TARGET] = read(config.getoption("--inventory"), Path(config.rootpath))
     except TargetError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[DAYS_LEFT] = {}
     config.addinivalue_line("markers", "stack(name): a check of a stack, skipped where settings.stacks has it not")
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each try; what comes of it is the finding
     # A verification that is told to end cleans up as after Ctrl-C.
@@ -51,6 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     target = config.stash[TARGET]
     return f"inventory: {target.inventory} ({', '.join(target.cluster.nodes)}); kubeconfig: {target.kubeconfig}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How long certificates live yet, where that was looked at."""
+    if found := config.stash[DAYS_LEFT]:
+        terminalreporter.section("certificates")
+        terminalreporter.line(days_left.table(found, datetime.now(UTC)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
