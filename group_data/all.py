@@ -73,7 +73,13 @@ docker_log_max_size = "20m"  # a container's log file, before it is rotated
 docker_log_max_files = 3
 kubelet_config = {}  # put over kubeadm's KubeletConfiguration (kubelet.config.k8s.io/v1beta1)
 kube_proxy_config = {}  # merged into KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1)
-apiserver_extra_args = {}  # flag -> value, without the leading dashes
+apiserver_extra_args = {}  # flag, without the leading dashes -> value, or a list of values to give it several times
+apiserver_files = {}  # a path that a flag names -> the file on your machine; a change of either restarts the API server
+controller_manager_extra_args = {}  # the same for the kube-controller-manager
+controller_manager_files = {}
+scheduler_extra_args = {}  # and for the kube-scheduler
+scheduler_files = {}
+etcd_extra_args = {}  # and for etcd, which takes no files
 kubeadm_ignore_preflight = []  # names of kubeadm's own checks to skip; "all" is refused
 
 # --- Platform --------------------------------------------------------------------------------------------------------

@@ -7,20 +7,12 @@ from typing import Any
 
 import yaml
 
+from kubestage import static_pods
 from kubestage.kubernetes import CRI_SOCKET
 from kubestage.merge import merged
 from kubestage.settings import Settings
 
 _API = "kubeadm.k8s.io/v1beta4"
-
-
-def apiserver_flags(settings: Settings) -> dict[str, str]:
-    """The API server's flags (name without dashes -> value) that settings decide; kubeadm decides all others."""
-    extra = {flag: str(value) for flag, value in settings.apiserver_extra_args.items()}
-    # Told to end, an API server stops listening, and then waits for all watches until it is killed 30 s later; so it
-    # ends them itself (flag of Kubernetes 1.27 and later).
-    short = {"shutdown-watch-termination-grace-period": "3s"}
-    return {"service-node-port-range": settings.node_port_range, **short, **extra}
 
 
 def apiserver_names(settings: Settings, name: str, address: str) -> list[str]:
@@ -38,6 +30,8 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
     node = _node_registration(name, address, settings.kubeadm_ignore_preflight)
     if settings.schedule_on_control_plane:
         node["taints"] = []  # left out, kubeadm puts its own
+    components = static_pods.components(settings)
+    components["apiServer"]["certSANs"] = apiserver_names(settings, name, address)
     documents: list[dict[str, Any]] = [
         {
             "apiVersion": _API,
@@ -57,10 +51,7 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
                 "podSubnet": settings.pod_cidr,
                 "serviceSubnet": settings.service_cidr,
             },
-            "apiServer": {
-                "certSANs": apiserver_names(settings, name, address),
-                "extraArgs": [{"name": flag, "value": value} for flag, value in apiserver_flags(settings).items()],
-            },
+            **components,
         },
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -74,6 +65,25 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
         ),
     ]
     return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def keeps(stored: str, configuration: str) -> bool:
+    """Whether `stored`, the ClusterConfiguration that the cluster keeps (YAML), says what `configuration` says.
+
+    `configuration`: the text of init_configuration. kubeadm adds its defaults; what can't be read says something else.
+    """
+    try:
+        found = yaml.safe_load(stored)
+    except (yaml.YAMLError, ValueError):  # the second: a date that there is not
+        return False
+    documents = yaml.safe_load_all(configuration)
+    return all(_says(found, document) for document in documents if document["kind"] == "ClusterConfiguration")
+
+
+def _says(found: Any, wanted: Any) -> bool:
+    if not isinstance(wanted, dict):
+        return bool(found == wanted or not (found or wanted))  # kubeadm leaves out what is empty
+    return all(_says(found.get(key) if isinstance(found, dict) else None, value) for key, value in wanted.items())
 
 
 def join_configuration(join_command: Sequence[str], name: str, address: str, ignore_preflight: Sequence[str]) -> str:

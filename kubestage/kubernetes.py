@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
 KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+CLUSTER_CA, CLUSTER_CA_KEY = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca.key"
 APISERVER_CERTIFICATE = "/etc/kubernetes/pki/apiserver.crt"
 APISERVER_KEY = "/etc/kubernetes/pki/apiserver.key"
 KUBEADM_CERTIFICATES = "/etc/kubernetes/pki"
@@ -14,6 +15,7 @@ KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"  # links, to 
 KUBELET_SERVER = "/var/lib/kubelet/pki/kubelet-server-current.pem"
 CONTROLLER_MANAGER_MANIFEST = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
 APISERVER_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")  # in the order of their start
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 
 OURS = "/etc/kubernetes/kubestage"  # kubestage's own folder
@@ -22,6 +24,10 @@ INIT_UNIT, JOIN_UNIT = "kubestage-init", "kubestage-join"  # transient systemd u
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
 MANIFESTS = f"{OURS}/manifests"
+STATIC_PODS_UNIT = "kubestage-static-pods"  # the transient unit in which manifests of static pods are changed
+STATIC_PODS_FOLDER = f"{OURS}/static-pods"  # where that is made ready
+STATIC_PODS_WORKED = f"{STATIC_PODS_FOLDER}/worked"  # their manifests before a change that has not come to its end
+STATIC_PODS_FILES = f"{OURS}/static-pod-files"  # the user's own files for them
 
 # For people: how a host gives up the cluster that it is of, or was to be.
 RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}"
@@ -38,11 +44,16 @@ STACK_LABEL = "kubestage/stack"  # label of every object that a stack puts into 
 KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"
 APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER}"
 
-# Prints the process id of the cluster's own API server; nothing while none runs. By containerd, as that of a kind or a
-# vcluster on the same host bears the same name and has a containerd, or a namespace in Kubernetes, of its own.
-APISERVER_PID = (
-    "{ ctr --namespace k8s.io containers list --quiet "
-    '\'labels."io.kubernetes.pod.namespace"==kube-system,labels."io.kubernetes.container.name"==kube-apiserver\'; '
-    "ctr --namespace k8s.io tasks list; } 2>/dev/null "
-    "| awk 'NF == 1 { ours[$1] } $1 in ours && $3 == \"RUNNING\" { print $2 }'"
-)
+
+def static_pod_pid(program: str) -> str:
+    """A command that prints the process id of the cluster's own `program`; nothing while none runs.
+
+    By containerd, as that of a kind or a vcluster on the same host bears the same name and has a containerd, or a
+    namespace in Kubernetes, of its own.
+    """
+    return (
+        "{ ctr --namespace k8s.io containers list --quiet "
+        f'\'labels."io.kubernetes.pod.namespace"==kube-system,labels."io.kubernetes.container.name"=={program}\'; '
+        "ctr --namespace k8s.io tasks list; } 2>/dev/null "
+        "| awk 'NF == 1 { ours[$1] } $1 in ours && $3 == \"RUNNING\" { print $2 }'"
+    )

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from kubestage import kubeadm
+from kubestage import kubeadm, kubelet, static_pods
 from kubestage.host_file import HostFile
-from kubestage.kubernetes import KUBEADM_CONFIG
+from kubestage.kubernetes import KUBEADM_CONFIG, STATIC_PODS
 from kubestage.operations import files, kubeconfig
 from kubestage.operations import kubeadm as operations
+from kubestage.operations import kubelet as kubelet_operations
+from kubestage.operations import static_pods as static_pods_operations
 from kubestage.phase import phase
 from kubestage.plan import HostPlan
 
 
 @phase("Control plane")
 def bring_up(plan: HostPlan) -> None:
-    """kubeadm init from rendered configuration; later runs keep the API server's flags and the kubelet running."""
+    """kubeadm init from rendered configuration; later runs keep its programs as it makes them.
+
+    What starts them comes before what waits for them: first the kubelet, then the certificate without which the API
+    server ends at once, then its manifest.
+    """
     settings = plan.settings
+    own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
+    own_files = static_pods.host_files(settings) if plan.is_control_plane else []
     if plan.is_control_plane:
         configuration = kubeadm.init_configuration(settings, plan.name, plan.address)
-        files.write(files=[HostFile(KUBEADM_CONFIG, configuration, mode="600")], name="kubeadm's configuration")
+        files.write(
+            files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *own_files], name="kubeadm's configuration"
+        )
     operations.init_or_pull(
         control_plane=plan.is_control_plane,
+        flags=own_flags,
         images=kubeadm.worker_images(settings),
         kubernetes_version=settings.kubernetes_version,
         name="kubeadm init; images on the workers",
     )
     if plan.is_control_plane:
-        # Before the names, which put all of the configuration into the cluster: no flag left out could be told by it.
-        operations.apiserver_flags(
-            wanted=kubeadm.apiserver_flags(settings),
-            address=plan.address,
-            port=settings.api_port,
-            name="The API server's flags",
-        )
+        kubelet_operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")
         operations.apiserver_names(
             wanted=kubeadm.apiserver_names(settings, plan.name, plan.address), name="Names in the API's certificate"
+        )
+        static_pods_operations.kept(
+            configuration=configuration,
+            flags=own_flags,
+            files=[file.path for file in own_files],
+            address=plan.address,
+            port=settings.api_port,
+            timeout_s=settings.timeout_s(180),
+            name="API server, controller manager, scheduler, etcd",
         )
         operations.kube_proxy(configuration=configuration, name="kube-proxy")
         server = f"https://{settings.public_address or plan.address}:{settings.api_port}"

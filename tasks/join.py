@@ -11,7 +11,7 @@ from kubestage.plan import HostPlan
 
 @phase("Join")
 def workers(plan: HostPlan) -> None:
-    """All workers at once; then the kubelet of every host is seen to."""
+    """All workers at once; then their kubelets are seen to."""
     if not plan.is_control_plane:
         kubeadm.join(
             control_plane=plan.speaker,
@@ -20,4 +20,4 @@ def workers(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",
         )
-    operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")
+        operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")

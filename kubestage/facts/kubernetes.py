@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from cryptography import x509
 
 from kubestage import pem
@@ -17,8 +16,8 @@ from kubestage.facts.unknown import Unknown, or_unknown, unknown
 from kubestage.kubernetes import (
     ADMIN_CONF,
     APISERVER_CERTIFICATE,
-    APISERVER_MANIFEST,
-    APISERVER_PID,
+    APISERVER_KEY,
+    CLUSTER_CA,
     FIELD_MANAGER,
     INITIALIZED,
     KUBECTL,
@@ -70,62 +69,30 @@ class Kubeadm(Fact[KubeadmState]):
         )
 
 
-@dataclass(frozen=True)
-class ApiserverFlags:
-    """The API server's flags (name without dashes -> value): in its static pod's manifest, and as it runs now.
-
-    `extra`: those that kubeadm was given beside its own, as it keeps them in the cluster.
-    """
-
-    manifest: dict[str, str] = field(default_factory=dict)
-    process: dict[str, str] = field(default_factory=dict)
-    extra: dict[str, str] = field(default_factory=dict)
-
-
-class Apiserver(Fact[ApiserverFlags]):
-    """The control plane host's ApiserverFlags; `process` is empty while none runs, `extra` while none answers."""
-
-    @staticmethod
-    def default() -> ApiserverFlags:
-        return ApiserverFlags()
-
-    def ask(self) -> str:
-        return (
-            f"cat {APISERVER_MANIFEST} 2>/dev/null; echo '--- # process'; "
-            f"for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; break; done; "
-            f"echo '--- # kubeadm'; test -f {ADMIN_CONF} && {KUBECTL} -n kube-system get configmap kubeadm-config "
-            "--request-timeout 10s -o jsonpath='{.data.ClusterConfiguration}' 2>/dev/null || true"
-        )
-
-    def parse(self, output: Sequence[str]) -> ApiserverFlags:
-        manifest, _, rest = "\n".join(output).partition("--- # process")
-        process, _, configuration = rest.partition("--- # kubeadm")
-        pod = yaml.safe_load(manifest)
-        command = pod["spec"]["containers"][0]["command"] if pod else []
-        given = (yaml.safe_load(configuration) or {}).get("apiServer", {}).get("extraArgs") or ()
-        return ApiserverFlags(
-            _flags(command), _flags(process.split("\n")), {flag["name"]: flag["value"] for flag in given}
-        )
-
-
-def _flags(words: Iterable[str]) -> dict[str, str]:
-    pairs = (word[2:].partition("=") for word in words if word.startswith("--"))
-    return {name: value for name, _, value in pairs}
-
-
 class ApiserverNames(Fact[frozenset[str]]):
-    """The names and addresses in the API server's certificate; empty where there is none."""
+    """The names and addresses in the API server's certificate; empty where it can't serve.
+
+    That is one that is missing, can't be read, is not of the cluster's CA, or does not belong to the key beside it.
+    """
 
     @staticmethod
     def default() -> frozenset[str]:
         return frozenset()
 
     def ask(self) -> str:
-        return f"cat {APISERVER_CERTIFICATE} 2>/dev/null || true"
+        return (
+            f"public=$(openssl pkey -in {APISERVER_KEY} -pubout 2>/dev/null) && "
+            f'test "$public" = "$(openssl x509 -in {APISERVER_CERTIFICATE} -noout -pubkey 2>/dev/null)" && '
+            f"openssl verify -no_check_time -CAfile {CLUSTER_CA} {APISERVER_CERTIFICATE} >/dev/null 2>&1 && "
+            f"cat {APISERVER_CERTIFICATE} || true"
+        )
 
     def parse(self, output: Sequence[str]) -> frozenset[str]:
-        certificate = pem.first("\n".join(output))
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        try:
+            certificate = pem.first("\n".join(output))
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound):
+            return frozenset()
         return frozenset(str(name.value) for name in names)
 
 

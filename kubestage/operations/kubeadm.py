@@ -1,4 +1,4 @@
-"""kubeadm: a control plane made, workers joined, the API server's flags kept.
+"""kubeadm: a control plane made, workers joined, the names in the API server's certificate kept.
 
 `kubeadm init` and `kubeadm join` run in a transient systemd unit of their own: they come to their end even when the run
 that started them is killed, and the next run waits for them instead of starting a second one.
@@ -6,7 +6,6 @@ that started them is killed, and the next run waits for them instead of starting
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra import host
@@ -14,7 +13,7 @@ from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.control_plane import ControlPlane
-from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
 from kubestage.facts.unknown import Unknown
 from kubestage.hidden import Hidden
 from kubestage.host_file import HostFile
@@ -22,9 +21,9 @@ from kubestage.kubeadm import join_configuration
 from kubestage.kubernetes import (
     APISERVER_CERTIFICATE,
     APISERVER_KEY,
-    APISERVER_MANIFEST,
-    APISERVER_PID,
     APPLY,
+    CLUSTER_CA,
+    CLUSTER_CA_KEY,
     FORGET_POD_NETWORK,
     INIT_UNIT,
     INITIALIZED,
@@ -33,31 +32,25 @@ from kubestage.kubernetes import (
     KUBEADM_CONFIG,
     KUBECTL,
     KUBELET_CONF,
+    OURS,
     RESET,
+    STATIC_PODS_WORKED,
 )
 from kubestage.operations.files import put
+from kubestage.operations.static_pods import checked
+from kubestage.operations.transient import in_unit
 from kubestage.shell import call
 
 TOKEN_TTL = "15m"
 
 
-def _in_unit(unit: str, script: str, done: str) -> StringCommand:
-    """Run `script` in `unit`, or wait for the one that runs. If the file `done` is missing then, fail with its log."""
-    log = f"/var/log/{unit}.log"
-    return StringCommand(
-        f"if systemctl --quiet is-active {unit}; then",
-        f"while systemctl --quiet is-active {unit}; do sleep 0.2; done; else",
-        f"systemd-run --quiet --wait --collect --unit {unit} --service-type exec --setenv PATH=$PATH",
-        f"-p StandardOutput=truncate:{log} -p StandardError=append:{log} sh -c '{script}'; fi;",
-        f"test -f {done} || {{ tail -n 25 {log} >&2; echo '{unit} failed; all of its output: {log}' >&2; exit 1; }}",
-    )
-
-
 @operation()
-def init() -> Generator[StringCommand, None, None]:
+def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
     """Make a control plane of this host, once, from the configuration at KUBEADM_CONFIG.
 
-    A host where an earlier init did not end well is not touched: what is half done there can't be told from outside.
+    `flags`: static pod -> the words of those that the user gives it; one that its program does not take ends it before
+    anything was made. A host where an earlier init did not end well is not touched: what is half done there can't be
+    told from outside.
     """
     state = host.get_fact(Kubeadm)
     if state.initialized and state.admin_conf:
@@ -70,9 +63,16 @@ def init() -> Generator[StringCommand, None, None]:
             f"    {RESET}\n"
             "and run the deploy again."
         )
-    # A `kubeadm reset` by hand leaves the marker of the cluster before.
-    script = f"rm -f {INITIALIZED} && kubeadm init --config {KUBEADM_CONFIG} --skip-token-print && touch {INITIALIZED}"
-    yield _in_unit(INIT_UNIT, f"{FORGET_POD_NETWORK} && {script}", INITIALIZED)
+    script = checked(flags)
+    script += f"rm -rf {INITIALIZED} {STATIC_PODS_WORKED}\n"  # a `kubeadm reset` by hand leaves the last cluster's
+    if any(flags.values()):
+        script += f"kubeadm config images pull --config {KUBEADM_CONFIG} && render && know_all || exit\n"
+    script += (
+        f"{FORGET_POD_NETWORK} && kubeadm init --config {KUBEADM_CONFIG} --skip-token-print || "
+        "{ last_lines kube-apiserver; exit 1; }\n"
+        f"touch {INITIALIZED}\n"
+    )
+    yield in_unit(INIT_UNIT, script, INITIALIZED)
 
 
 @operation()
@@ -95,11 +95,11 @@ def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringComm
 
 @operation()
 def init_or_pull(
-    control_plane: bool, images: Sequence[str], kubernetes_version: str
+    control_plane: bool, flags: Mapping[str, Sequence[str]], images: Sequence[str], kubernetes_version: str
 ) -> Generator[StringCommand, None, None]:
     """Initialise the control plane while the workers pull: hosts work at the same time only within one operation."""
     if control_plane:
-        yield from init._inner()
+        yield from init._inner(flags)
     else:
         yield from pull._inner(images, kubernetes_version)
 
@@ -150,7 +150,7 @@ def join(
         yield StringCommand("kubeadm join")  # the token is minted only when it is used
         return
     if state.running == JOIN_UNIT:
-        yield _in_unit(JOIN_UNIT, "", KUBELET_CONF)
+        yield in_unit(JOIN_UNIT, "", KUBELET_CONF)
         yield registered
         return
     if host.name in nodes:
@@ -162,7 +162,7 @@ def join(
     script = (
         f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
     )
-    yield _in_unit(JOIN_UNIT, script, KUBELET_CONF)
+    yield in_unit(JOIN_UNIT, script, KUBELET_CONF)
     yield registered
 
 
@@ -189,46 +189,20 @@ def _await_node(control_plane: ControlPlane, name: str, timeout_s: int) -> None:
 def apiserver_names(wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Make the API server's certificate hold the names `wanted`, from the configuration at KUBEADM_CONFIG.
 
-    The API server reads a new certificate by itself.
+    No API server is needed for it, and one that runs reads a new certificate by itself. It is made aside with its key,
+    then both are renamed; two that don't belong together, after a power cut between them, are made anew.
     """
     if set(wanted) <= host.get_fact(ApiserverNames):
         host.noop("the API server's certificate has its names")
         return
+    new = f"{OURS}/new-pki"
     yield StringCommand(
-        f"kubeadm init phase upload-config kubeadm --config {KUBEADM_CONFIG} &&",
-        f"rm -f {APISERVER_CERTIFICATE} {APISERVER_KEY} &&",
-        f"kubeadm init phase certs apiserver --config {KUBEADM_CONFIG}",
+        f"rm -rf {new} && mkdir -p -m 700 {new} && ln -s {CLUSTER_CA} {CLUSTER_CA_KEY} {new}/ &&",
+        f"sed 's|^kind: ClusterConfiguration$|&\\ncertificatesDir: {new}|' {KUBEADM_CONFIG} > {new}/kubeadm.yaml &&",
+        f"kubeadm init phase certs apiserver --config {new}/kubeadm.yaml &&",
+        f"sync {new}/apiserver.key {new}/apiserver.crt &&",
+        f"mv {new}/apiserver.key {APISERVER_KEY} && mv {new}/apiserver.crt {APISERVER_CERTIFICATE} && rm -r {new}",
     )
-
-
-@operation()
-def apiserver_flags(wanted: Mapping[str, str], address: str, port: int) -> Generator[StringCommand, None, None]:
-    """Make the living API server run with the flags `wanted` (name -> value), from the configuration at KUBEADM_CONFIG.
-
-    Waits until the API server that answers /readyz is one that runs with them and with none besides: the old one
-    answers for a while. The configuration in the cluster, by which `kubeadm upgrade` goes, comes last: nobody could
-    change it while an API server does not start with its flags, and it tells the next run of flags that were left out.
-    """
-    flags = host.get_fact(Apiserver)
-    runs = all(flags.manifest.get(name) == flags.process.get(name) == value for name, value in wanted.items())
-    if runs and flags.extra == wanted:
-        host.noop("the API server runs with its flags")
-        return
-    yield StringCommand(f"kubeadm init phase control-plane apiserver --config {KUBEADM_CONFIG}")
-    arguments = " ".join(f"-e {shlex.quote(f'--{name}={value}')}" for name, value in wanted.items())
-    yield StringCommand(
-        "deadline=$(($(date +%s) + 180)); until",
-        f"flags=$(for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done 2>/dev/null);",
-        f'test "$(printf \'%s\\n\' "$flags" | grep -cxF {arguments})" = {len(wanted)} &&',
-        # The manifest may have a flag in quotes, as YAML wants it.
-        'test "$(printf \'%s\\n\' "$flags" | grep -c ^--)" =',
-        f'"$(grep -cE "^ *- [\'\\"]?--" {APISERVER_MANIFEST})" &&',
-        f"{KUBECTL} --server https://{address}:{port} --request-timeout 5s get --raw /readyz >/dev/null 2>&1; do",
-        "if test $(date +%s) -gt $deadline; then",
-        "echo 'after 180 s the API server is not ready with its new flags: see",
-        "/var/log/pods/kube-system_kube-apiserver*' >&2; exit 1; fi; sleep 0.2; done",
-    )
-    yield StringCommand(f"kubeadm init phase upload-config kubeadm --config {KUBEADM_CONFIG}")
 
 
 @operation()

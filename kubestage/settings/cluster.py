@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pyinfra.api.connectors import get_all_connectors
 
-from . import certificate_rules, platform_rules, rules
+from . import certificate_rules, component_rules, platform_rules, rules
 from .model import Mirror, Settings
 from .problems import ABSENT, Problem, SettingsError, may_be_secret
 from .rules import ALL_HOSTS, CONTROL_PLANE, WORKERS, Draft
@@ -48,7 +48,7 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
         found, settings[host], invalid[host] = _validate(host, _settings_only(data))
         problems += found
     draft = Draft(hosts, groups, settings, invalid)
-    for rule in (*rules.RULES, *platform_rules.RULES, *certificate_rules.RULES):
+    for rule in (*rules.RULES, *platform_rules.RULES, *certificate_rules.RULES, *component_rules.RULES):
         problems += rule(draft)
     if problems:
         raise SettingsError(_merge(problems, list(hosts)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from . import kernel, reserved_keys, values
+from . import component_flags, kernel, reserved_keys, values
 from .values import PortRange, parse_port_range, parse_reserved, parse_version
 
 Name = Annotated[str, AfterValidator(values.dns_name)]
@@ -24,6 +24,7 @@ Registry = Annotated[str, AfterValidator(values.registry_name)]
 Stack = Annotated[str, AfterValidator(values.stack)]
 Namespace = Annotated[str, AfterValidator(values.namespace)]
 KubeadmCheck = Annotated[str, AfterValidator(values.kubeadm_check)]
+Files = Annotated[dict[str, str], AfterValidator(component_flags.files)]
 _listed = Field(strict=False)  # a list as well as a tuple
 _hidden = Field(repr=False)  # what may hold passwords
 
@@ -97,7 +98,15 @@ class Settings(BaseModel):
     docker_log_max_files: Count
     kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
     kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy), _hidden]
-    apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(reserved_keys.apiserver), _hidden]
+    apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.apiserver), _hidden]
+    apiserver_files: Files
+    controller_manager_extra_args: Annotated[
+        dict[str, Any], AfterValidator(component_flags.controller_manager), _hidden
+    ]
+    controller_manager_files: Files
+    scheduler_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.scheduler), _hidden]
+    scheduler_files: Files
+    etcd_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.etcd), _hidden]
     kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
 
     stacks: Annotated[tuple[Stack, ...], _listed]

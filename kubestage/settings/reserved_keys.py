@@ -11,12 +11,6 @@ from kubestage import eviction
 from . import containerd_keys, docker_keys
 from .values import near, refuse
 
-_APISERVER = {
-    "service-node-port-range": "node_port_range",
-    "service-cluster-ip-range": "service_cidr",
-    "advertise-address": "private_address",
-    "secure-port": "api_port",
-}
 _KUBELET = {
     "cgroupDriver": "cgroup_driver",
     "clusterDomain": "cluster_domain",
@@ -166,18 +160,3 @@ def containerd(config: dict[str, Any]) -> dict[str, Any]:
     _check(config, {}, ("version",))
     containerd_keys.check(config)
     return config
-
-
-def apiserver(args: dict[str, Any]) -> dict[str, str]:
-    for name in args:
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise refuse(f'"{name}" is not a flag\'s name', "write it without leading dashes and without its value")
-    _check(args, _APISERVER)
-    values = {}
-    for name, value in args.items():
-        if not isinstance(value, str | int | float):
-            raise refuse(f'the value of "{name}" is neither text nor a number', "write it as on the command line")
-        if re.search(r"[\x00-\x1f\x7f]", str(value)):
-            raise refuse(f'the value of "{name}" is not of one line', "write it as on the command line")
-        values[name] = str(value).lower() if isinstance(value, bool) else str(value)
-    return values

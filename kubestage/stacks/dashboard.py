@@ -100,6 +100,6 @@ def _site(settings: Settings) -> str:
 
 
 def _issuer(settings: Settings) -> str:
-    """As whom the API server signs tokens: kubeadm's default, or the flag's value."""
-    flag = settings.apiserver_extra_args.get("service-account-issuer")
-    return flag or f"https://kubernetes.default.svc.{settings.cluster_domain}"
+    """As whom the API server signs tokens: kubeadm's default, or the flag's first value."""
+    (issuer, *_) = settings.apiserver_extra_args.get("service-account-issuer", ("",))
+    return issuer or f"https://kubernetes.default.svc.{settings.cluster_domain}"

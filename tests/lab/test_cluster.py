@@ -278,7 +278,7 @@ def test_the_node_port_range_changes_on_a_living_cluster(cluster: None) -> None:
     other = ("--data", "node_port_range=70-32000", "--data", 'apiserver_extra_args={"profiling": "false"}')
     with Polling(api_answers()) as polling:
         changed = deploy(*other).changed
-    assert "Control plane | The API server's flags" in changed
+    assert "Control plane | API server, controller manager, scheduler, etcd" in changed
     assert len(polling.outages_s) <= 1, polling.outages_s
     assert wait_until(api_answers(), SLOW_S)
     flags = "tr '\\0' '\\n' </proc/$(pidof kube-apiserver)/cmdline | grep -e node-port -e profiling | sort"

@@ -62,7 +62,7 @@ def test_what_is_not_as_settings_say(cluster: None) -> None:
             "test_nodes.py::test_versions[w1]",
             "test_nodes.py::test_internal_address[w1]",
             "test_nodes.py::test_labels[w1]",
-            "test_apiserver.py::test_running_flags",
+            "test_apiserver.py::test_running_flags[kube-apiserver]",
             "test_apiserver.py::test_kubeadm_configuration",
             "test_apiserver.py::test_reservation",
             "test_apiserver.py::test_a_reserved_port_is_refused",

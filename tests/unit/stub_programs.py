@@ -35,7 +35,7 @@ def calls(folder: Path) -> list[str]:
 
 
 def api_server(pid: str) -> str:
-    """What a containerd's ctr says by kubestage.kubernetes.APISERVER_PID, for run_with; `pid` may be empty for none.
+    """What a containerd's ctr says by kubestage.kubernetes.static_pod_pid, for run_with; `pid` may be empty for none.
 
     In the same namespace is what other pods run, a container of the API server that has ended, and one of a vcluster.
     """

@@ -14,13 +14,12 @@ import pytest
 import yaml
 from fake_hosts import Hosts, fact
 from pyinfra.api import FactBase
-from stub_programs import api_server, calls, run_with
+from stub_programs import calls, run_with
 
 from kubestage.facts.certificates import Authority
 from kubestage.facts.files import FileState, FileStates, Texts
 from kubestage.facts.kubernetes import (
-    Apiserver,
-    ApiserverFlags,
+    ApiserverNames,
     Applied,
     ImagesPresent,
     Kubeadm,
@@ -33,6 +32,7 @@ from kubestage.facts.kubernetes import (
 )
 from kubestage.facts.node_certificates import NodeCertificates
 from kubestage.facts.packages import PackageState, PackageStates
+from kubestage.facts.static_pods import StaticPods, StaticPodsState
 from kubestage.facts.system import HostNames, LoadedModules, Swap, SwapState, Sysctls
 from kubestage.facts.units import UnitState, UnitStates
 from kubestage.facts.unknown import Unknown
@@ -55,7 +55,8 @@ def sh(command: str) -> list[str]:
         (HostNames, {}, []),
         (UnitStates, {"units": {"a.service": ()}}, {}),
         (Kubeadm, {}, KubeadmState()),
-        (Apiserver, {}, ApiserverFlags()),
+        (ApiserverNames, {}, frozenset()),
+        (StaticPods, {}, StaticPodsState()),
         (Nodes, {}, Unknown()),
         (ManifestsApplied, {"parts": ["true"]}, Applied()),
         (WorkloadsReady, {}, Unknown()),
@@ -323,54 +324,6 @@ class TestKubeadm:
     @pytest.mark.parametrize("unit", ["kubestage-init", "kubestage-join"])
     def test_at_work(self, tmp_path: Path, unit: str) -> None:
         assert self.in_folder(tmp_path, ["pki/ca.crt"], unit) == KubeadmState(debris=True, running=unit)
-
-
-class TestApiserver:
-    MANIFEST = yaml.safe_dump(
-        {
-            "kind": "Pod",
-            "spec": {
-                "containers": [
-                    {"command": ["kube-apiserver", "--advertise-address=10.0.0.11", "--a=b=c", "--profiling"]},
-                ]
-            },
-        }
-    ).splitlines()
-
-    def test_all(self) -> None:
-        kept = ["apiServer:", "  extraArgs:", "  - name: v", '    value: "2"', "kind: ClusterConfiguration"]
-        lines = [*self.MANIFEST, "--- # process", "kube-apiserver", "--a=b", "--empty=", "--- # kubeadm", *kept]
-        assert Apiserver().parse(lines) == ApiserverFlags(
-            {"advertise-address": "10.0.0.11", "a": "b=c", "profiling": ""}, {"a": "b", "empty": ""}, {"v": "2"}
-        )
-
-    @pytest.mark.parametrize("kept", [[], ["apiServer: {}"], ["apiServer: {extraArgs: null}"]])
-    def test_kubeadm_was_given_none(self, kept: list[str]) -> None:
-        assert Apiserver().parse([*self.MANIFEST, "--- # process", "--- # kubeadm", *kept]).extra == {}
-
-    def test_none_runs(self) -> None:
-        assert Apiserver().parse([*self.MANIFEST, "--- # process"]).process == {}
-
-    def test_no_control_plane(self, tmp_path: Path) -> None:
-        result = run_with(tmp_path, fact(Apiserver), {"ctr": "exit 1"}, moved=("/etc/kubernetes/",))
-        assert (result.returncode, result.stderr) == (0, "")
-        assert Apiserver().process(result.stdout.splitlines()) == ApiserverFlags()
-
-    def test_by_its_command(self, tmp_path: Path) -> None:
-        """Of several processes ours counts; a process is one here that has the flags on its command line."""
-        manifests = tmp_path / "etc/kubernetes/manifests"
-        manifests.mkdir(parents=True)
-        (manifests / "kube-apiserver.yaml").write_text("\n".join(self.MANIFEST))
-        (tmp_path / "etc/kubernetes/admin.conf").touch()
-        kubectl = "echo 'apiServer: {extraArgs: [{name: v, value: \"2\"}]}'"
-        command = ["sh", "-c", "read line", "kube-apiserver", "--a=b", "--c=two words"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-            programs = {"ctr": api_server(str(child.pid)), "pidof": "echo 1", "kubectl": kubectl}
-            result = run_with(tmp_path, fact(Apiserver), programs, moved=("/etc/kubernetes/",))
-        flags = Apiserver().process(result.stdout.splitlines())
-        assert flags.manifest["advertise-address"] == "10.0.0.11"
-        assert flags.process == {"a": "b", "c": "two words"}
-        assert flags.extra == {"v": "2"}
 
 
 class TestCluster:

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import json
-import shlex
+import shutil
 import subprocess
-from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 from fake_hosts import Facts, Hosts, Told, fact, run, told_by, unpacked, writes
 from pyinfra.api import OperationError
-from sample_reports import served
-from stub_programs import api_server, calls, run_with
+from sample_certificates import key_pem, new_key, signed
+from small_kubelet import PODS, manifest, programs
+from stub_programs import calls, run_with
 
-from kubestage.facts.kubernetes import Apiserver, ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
-from kubestage.kubernetes import APISERVER_PID, FORGET_POD_NETWORK
+from kubestage.facts.framed import unframed
+from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.kubernetes import FORGET_POD_NETWORK
 from kubestage.operations import kubeadm
+from kubestage.operations.transient import in_unit
 
-INIT = (
-    "if systemctl --quiet is-active kubestage-init; then "
-    "while systemctl --quiet is-active kubestage-init; do sleep 0.2; done; else "
-    "systemd-run --quiet --wait --collect --unit kubestage-init --service-type exec --setenv PATH=$PATH "
-    "-p StandardOutput=truncate:/var/log/kubestage-init.log -p StandardError=append:/var/log/kubestage-init.log "
-    f"sh -c '{FORGET_POD_NETWORK} && rm -f /etc/kubernetes/kubestage/initialized && "
-    "kubeadm init --config /etc/kubernetes/kubestage/kubeadm.yaml --skip-token-print && "
-    "touch /etc/kubernetes/kubestage/initialized'; fi; "
-    "test -f /etc/kubernetes/kubestage/initialized || { tail -n 25 /var/log/kubestage-init.log >&2; "
-    "echo 'kubestage-init failed; all of its output: /var/log/kubestage-init.log' >&2; exit 1; }"
-)
-JOIN = (
-    "if systemctl --quiet is-active kubestage-join; then "
-    "while systemctl --quiet is-active kubestage-join; do sleep 0.2; done; else "
-    "systemd-run --quiet --wait --collect --unit kubestage-join --service-type exec --setenv PATH=$PATH "
-    "-p StandardOutput=truncate:/var/log/kubestage-join.log -p StandardError=append:/var/log/kubestage-join.log "
-    "sh -c '@SCRIPT@'; fi; "
-    "test -f /etc/kubernetes/kubelet.conf || { tail -n 25 /var/log/kubestage-join.log >&2; "
-    "echo 'kubestage-join failed; all of its output: /var/log/kubestage-join.log' >&2; exit 1; }"
-)
-JOIN_FRESH = JOIN.replace(
-    "@SCRIPT@",
+INIT = in_unit("kubestage-init", "", done="/etc/kubernetes/kubestage/initialized").get_raw_value()
+JOIN = in_unit("kubestage-join", "", done="/etc/kubernetes/kubelet.conf").get_raw_value()
+JOIN_SCRIPT = (
     f"{FORGET_POD_NETWORK} && kubeadm join --config /etc/kubernetes/kubestage/join.yaml; result=$?; "
-    "rm -f /etc/kubernetes/kubestage/join.yaml; exit $result",
+    "rm -f /etc/kubernetes/kubestage/join.yaml; exit $result"
 )
 JOIN_CONFIG = writes("/etc/kubernetes/kubestage/join.yaml")
 
@@ -70,20 +55,28 @@ def registered(name: str) -> str:
     return f"kubectl --kubeconfig /etc/kubernetes/admin.conf wait --for=create --timeout=60s node/{name}"
 
 
+def scripts(facts: Facts, *flags: str) -> list[str]:
+    """What runs in the unit of kubeadm init, for an API server that gets these flags of the user's."""
+    told = told_by(kubeadm.init, facts, flags={"kube-apiserver": flags, "etcd": ()})
+    assert [each.command for each in told] == [INIT] * len(told)
+    return [each.stdin for each in told]
+
+
 class TestInit:
     def test_fresh(self) -> None:
-        assert run(kubeadm.init, state()) == [INIT]
+        (script,) = scripts(state())
+        assert "kubeadm init --config /etc/kubernetes/kubestage/kubeadm.yaml --skip-token-print" in script
 
     def test_initialised(self) -> None:
-        assert run(kubeadm.init, state("admin_conf", "initialized", "kubelet_conf", "debris")) == []
+        assert scripts(state("admin_conf", "initialized", "kubelet_conf", "debris")) == []
 
     def test_a_running_one_is_waited_for(self) -> None:
-        assert run(kubeadm.init, state("admin_conf", "debris", "running kubestage-init")) == [INIT]
+        assert len(scripts(state("admin_conf", "debris", "running kubestage-init"))) == 1
 
     @pytest.mark.parametrize("found", [["debris"], ["admin_conf"], ["admin_conf", "kubelet_conf", "debris"]])
     def test_a_half_finished_one_is_refused(self, found: list[str]) -> None:
         with pytest.raises(OperationError) as error:
-            run(kubeadm.init, state(*found))
+            scripts(state(*found))
         assert str(error.value).splitlines() == [
             "h1: an earlier `kubeadm init` did not come to its end "
             "(there is no /etc/kubernetes/kubestage/initialized); its log is "
@@ -93,56 +86,76 @@ class TestInit:
         ]
 
 
-class TestUnit:
-    """The script that starts a unit or waits for it, run with programs that stand in for systemd's."""
+class TestInitScript:
+    """What runs in the unit, with programs that stand in for the host's."""
 
-    MOVED = ("/var/log/", "/etc/kubernetes/kubestage/", "/etc/cni/", "/sys/class/net/", "/run/flannel")
-    START = 'for script; do :; done; sh -c "$script" > @FOLDER@/var/log/kubestage-init.log 2>&1'
+    MOVED = ("/etc/kubernetes/", "/etc/cni/", "/sys/class/net/", "/run/flannel", "/var/log/pods/")
 
-    def go(
-        self, folder: Path, kubeadm_does: str, active: str = "exit 3", ip: str = "exit 1"
-    ) -> subprocess.CompletedProcess[str]:
-        programs = {
-            "systemctl": active,
-            "systemd-run": self.START.replace("@FOLDER@", str(folder)),
-            "kubeadm": kubeadm_does,
-            "ip": ip,
-            "sleep": "",
-        }
-        return run_with(folder, INIT, programs, self.MOVED)
+    def go(self, folder: Path, *flags: str, init: str = "", ip: str = "exit 1") -> subprocess.CompletedProcess[str]:
+        (script,) = scripts(state(), *flags)
+        for name in ("rendered", "etc/kubernetes/kubestage"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for pod in PODS:
+            (folder / f"rendered/{pod}.yaml").write_text(manifest(pod))
+        renders = programs(folder)["kubeadm"]
+        kubeadm_does = (
+            f'case "$*" in "init --config "*) {init or ":"} ;; "config images pull "*) ;; *) {renders} ;; esac'
+        )
+        return run_with(folder, script, {**programs(folder), "kubeadm": kubeadm_does, "ip": ip}, self.MOVED)
+
+    def done(self, folder: Path) -> list[str]:
+        """What was done, in its order."""
+        words = (" ".join(call.split(" --")[0].split()[:4]) for call in calls(folder))
+        return [each for each in words if not each.startswith("ctr")]
 
     def test_success(self, tmp_path: Path) -> None:
-        result = self.go(tmp_path, "echo fine")
-        assert (result.returncode, result.stderr) == (0, "")
-        assert [call.split()[0] for call in calls(tmp_path)] == ["systemctl", "systemd-run", "kubeadm"]
+        assert self.go(tmp_path).returncode == 0
+        assert (tmp_path / "etc/kubernetes/kubestage/initialized").exists()
+        assert self.done(tmp_path) == ["kubeadm init"]
 
-    def test_failure_shows_the_log(self, tmp_path: Path) -> None:
-        result = self.go(tmp_path, "echo 'port 6443 is in use'; exit 1")
+    def test_failure_shows_the_api_servers_own_lines(self, tmp_path: Path) -> None:
+        log = tmp_path / "var/log/pods/kube-system_kube-apiserver-h1_1/kube-apiserver/2.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("2026-01-01T00:00:00Z stderr F F: no such file\n")
+        result = self.go(tmp_path, init="echo 'time-out' ; exit 1")
         assert result.returncode == 1
-        assert result.stderr.splitlines()[0] == "port 6443 is in use"
-        assert "kubestage-init failed" in result.stderr
+        assert result.stdout.splitlines() == ["time-out", "The last lines of kube-apiserver:", "F: no such file"]
+        assert not (tmp_path / "etc/kubernetes/kubestage/initialized").exists()
+
+    def test_flags_are_checked_first(self, tmp_path: Path) -> None:
+        assert self.go(tmp_path, "--profiling=it's").returncode == 0
+        order = [
+            "kubeadm config images pull",
+            "kubeadm init phase control-plane",
+            "kubeadm init phase etcd",
+            "kubeadm init",
+        ]
+        assert self.done(tmp_path) == order
+        asked = "run --rm registry.k8s.io/kube-apiserver:v1 kubestage-flags kube-apiserver --profiling=it's --help"
+        assert f"ctr --namespace k8s.io {asked}" in calls(tmp_path)
+
+    def test_a_flag_that_is_not_known_ends_it_before_anything_was_made(self, tmp_path: Path) -> None:
+        result = self.go(tmp_path, "--unknown=1")
+        assert result.returncode == 1
+        assert "does not take its flags: Error: unknown flag: --unknown" in result.stdout
+        assert "kubeadm init" not in self.done(tmp_path)
 
     def test_the_pod_network_of_a_cluster_that_was_reset_goes(self, tmp_path: Path) -> None:
         """`kubeadm reset` leaves cni0 with its address, with which no pod of the new cluster could start."""
         for left in ("sys/class/net/cni0", "sys/class/net/eth0", "run/flannel/subnet.env", "etc/cni/net.d/87-podman"):
             (tmp_path / left).mkdir(parents=True)
-        assert self.go(tmp_path, "echo fine", ip="true").returncode == 0
-        does = [call for call in calls(tmp_path) if call.startswith(("ip", "kubeadm"))]
-        assert [call.partition(" --config")[0] for call in does] == ["ip link delete cni0", "kubeadm init"]
+        assert self.go(tmp_path, ip="true").returncode == 0
+        assert self.done(tmp_path) == ["ip link delete cni0", "kubeadm init"]
         assert not (tmp_path / "run/flannel").exists()
         assert (tmp_path / "etc/cni/net.d/87-podman").exists()
 
-    def test_the_marker_of_a_cluster_that_was_reset_is_no_success(self, tmp_path: Path) -> None:
-        self.go(tmp_path, "echo fine")
-        assert (tmp_path / "etc/kubernetes/kubestage/initialized").exists()
-        assert self.go(tmp_path, "exit 1").returncode == 1
-
-    def test_a_running_one_is_waited_for(self, tmp_path: Path) -> None:
-        """Active twice, then no more; what the unit did meanwhile is what counts."""
-        marker = tmp_path / "etc/kubernetes/kubestage/initialized"
-        active = f"test $(grep -c systemctl {tmp_path}/calls) -lt 3 && exit 0; touch {marker}; exit 3"
-        assert self.go(tmp_path, "", active).returncode == 0
-        assert [call.split()[0] for call in calls(tmp_path)] == ["systemctl", "systemctl", "sleep", "systemctl"]
+    def test_what_a_cluster_that_was_reset_has_left_is_no_success(self, tmp_path: Path) -> None:
+        left = tmp_path / "etc/kubernetes/kubestage"
+        (left / "static-pods/worked").mkdir(parents=True)
+        (left / "initialized").touch()
+        assert self.go(tmp_path, init="exit 1").returncode == 1
+        assert not (left / "initialized").exists()
+        assert not (left / "static-pods/worked").exists()
 
 
 class TestPull:
@@ -172,8 +185,8 @@ class TestPull:
 
 def test_init_or_pull() -> None:
     both = {**state(), fact(ImagesPresent): ()}
-    arguments = {"images": TestPull.IMAGES, "kubernetes_version": "1.36.3"}
-    assert run(kubeadm.init_or_pull, both, control_plane=True, **arguments) == [INIT]
+    arguments = {"flags": {}, "images": TestPull.IMAGES, "kubernetes_version": "1.36.3"}
+    assert [told.command for told in told_by(kubeadm.init_or_pull, both, control_plane=True, **arguments)] == [INIT]
     assert run(kubeadm.init_or_pull, both, control_plane=False, **arguments) == [TestPull.PULL]
 
 
@@ -192,7 +205,8 @@ class TestJoin:
         hosts = self.hosts(nodes("cp1"))
         self.go(hosts)
         assert hosts.commands("cp1") == [kubeadm.MINT, registered("w1")]
-        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN_FRESH]
+        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN]
+        assert hosts.told("w1")[-1].stdin == JOIN_SCRIPT
 
     def test_token_goes_over_standard_input_alone(self) -> None:
         hosts = self.hosts(nodes("cp1"))
@@ -225,7 +239,7 @@ class TestJoin:
         with caplog.at_level("DEBUG", logger="pyinfra"):
             self.go(hosts)
         printed = caplog.text + "".join(capfd.readouterr())
-        assert "kubeadm join --config" in printed
+        assert "kubestage-join" in printed
         assert TOKEN not in printed
 
     def test_joined(self) -> None:
@@ -260,7 +274,7 @@ class TestJoin:
         self.go(hosts)
         delete = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node w1"
         assert hosts.commands("cp1") == [delete, kubeadm.MINT, registered("w1")]
-        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN_FRESH]
+        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN]
 
     def test_rebuilt_but_its_old_node_can_not_be_deleted(self, caplog: pytest.LogCaptureFixture) -> None:
         hosts = Hosts(
@@ -275,14 +289,14 @@ class TestJoin:
     def test_what_a_failed_one_left_is_reset(self) -> None:
         hosts = self.hosts(nodes("cp1"), "debris")
         self.go(hosts)
-        assert hosts.commands("w1") == ["kubeadm reset --force", JOIN_CONFIG, JOIN_FRESH]
+        assert hosts.commands("w1") == ["kubeadm reset --force", JOIN_CONFIG, JOIN]
 
     @pytest.mark.parametrize("found", [("debris",), ("debris", "kubelet_conf")])
     def test_a_running_one_is_waited_for(self, found: tuple[str, ...]) -> None:
         hosts = self.hosts(nodes("cp1", "w1"), *found, "running kubestage-join")
         self.go(hosts)
         assert hosts.commands("cp1") == [registered("w1")]
-        assert hosts.commands("w1") == [JOIN.replace("@SCRIPT@", "")]
+        assert hosts.commands("w1") == [JOIN]
 
     def test_one_token_for_all_workers(self) -> None:
         hosts = Hosts(
@@ -324,100 +338,6 @@ class TestJoin:
         assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True), Told(registered("w1"), sudo=True)]
 
 
-FLAGS = {"service-node-port-range": "80-32767", "v": "2"}
-
-
-class TestApiserverFlags:
-    MANIFEST = "kubeadm init phase control-plane apiserver --config /etc/kubernetes/kubestage/kubeadm.yaml"
-    WAIT = (
-        "deadline=$(($(date +%s) + 180)); until "
-        f"flags=$(for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done 2>/dev/null); "
-        'test "$(printf \'%s\\n\' "$flags" | grep -cxF -e --service-node-port-range=80-32767 -e --v=2)" = 2 && '
-        'test "$(printf \'%s\\n\' "$flags" | grep -c ^--)" = '
-        '"$(grep -cE "^ *- [\'\\"]?--" /etc/kubernetes/manifests/kube-apiserver.yaml)" && '
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://10.0.0.11:6443 --request-timeout 5s "
-        "get --raw /readyz >/dev/null 2>&1; do "
-        "if test $(date +%s) -gt $deadline; then "
-        "echo 'after 180 s the API server is not ready with its new flags: see "
-        "/var/log/pods/kube-system_kube-apiserver*' >&2; exit 1; fi; sleep 0.2; done"
-    )
-    UPLOAD = "kubeadm init phase upload-config kubeadm --config /etc/kubernetes/kubestage/kubeadm.yaml"
-
-    def go(self, manifest: dict[str, str], process: dict[str, str], extra: dict[str, str] | None = None) -> list[str]:
-        command = ["kube-apiserver", *(f"--{name}={value}" for name, value in manifest.items())]
-        pod = yaml.safe_dump({"spec": {"containers": [{"command": command}]}})
-        running = ["kube-apiserver", *(f"--{name}={value}" for name, value in process.items())] if process else []
-        given = [{"name": name, "value": value} for name, value in (FLAGS if extra is None else extra).items()]
-        kept = yaml.safe_dump({"apiServer": {"extraArgs": given}}).splitlines()
-        facts = {fact(Apiserver): [*pod.splitlines(), "--- # process", *running, "--- # kubeadm", *kept]}
-        return run(kubeadm.apiserver_flags, facts, wanted=FLAGS, address="10.0.0.11", port=6443)
-
-    def test_as_they_should_be(self) -> None:
-        flags = {**FLAGS, "advertise-address": "10.0.0.11"}
-        assert self.go(flags, flags) == []
-
-    @pytest.mark.parametrize(
-        ("manifest", "process", "extra"),
-        [
-            ({"v": "2"}, {"v": "2"}, FLAGS),
-            ({**FLAGS, "v": "3"}, {**FLAGS, "v": "3"}, FLAGS),
-            ({**FLAGS, "v": "3"}, FLAGS, FLAGS),
-            (FLAGS, {**FLAGS, "v": "3"}, FLAGS),
-            (FLAGS, {}, FLAGS),
-            ({**FLAGS, "profiling": "false"}, {**FLAGS, "profiling": "false"}, {**FLAGS, "profiling": "false"}),
-            (FLAGS, FLAGS, {}),
-        ],
-        ids=["missing", "other value", "manifest edited", "not restarted", "not running", "left out", "no answer"],
-    )
-    def test_differing(self, manifest: dict[str, str], process: dict[str, str], extra: dict[str, str]) -> None:
-        assert self.go(manifest, process, extra) == [self.MANIFEST, self.WAIT, self.UPLOAD]
-
-    def test_a_value_with_a_quote(self) -> None:
-        facts = {fact(Apiserver): ["spec: {containers: [{command: [kube-apiserver]}]}", "--- # process"]}
-        _, wait, _ = run(kubeadm.apiserver_flags, facts, wanted={"v": "a'b"}, address="10.0.0.11", port=6443)
-        assert "grep -cxF -e " + shlex.quote("--v=a'b") + ")" in wait
-
-    @pytest.fixture
-    def process(self) -> Iterator[int]:
-        """A process with these flags on its command line."""
-        words = [f"--{name}={value}" for name, value in FLAGS.items()]
-        with subprocess.Popen(["sh", "-c", "read line", "kube-apiserver", *words], stdin=subprocess.PIPE) as child:
-            yield child.pid
-
-    def wait(self, folder: Path, programs: dict[str, str], flags: int = 2) -> subprocess.CompletedProcess[str]:
-        """By a manifest with so many flags, one of them in quotes."""
-        manifest = folder / "etc/kubernetes/manifests/kube-apiserver.yaml"
-        manifest.parent.mkdir(parents=True)
-        lines = ["    - kube-apiserver", "    - '--v=2'", *["    - --flag=x"] * (flags - 1), "    image: x"]
-        manifest.write_text("\n".join(lines) + "\n")
-        return run_with(folder, self.WAIT, programs, moved=("/etc/kubernetes/manifests",))
-
-    def test_wait_ends_when_the_flags_are_there_and_it_is_ready(self, tmp_path: Path, process: int) -> None:
-        """First there is none, then one that is not ready twice."""
-        programs = {
-            "ctr": api_server(f"$(test $(grep -c tasks {tmp_path}/calls) = 1 || echo {process})"),
-            "kubectl": f"test $(grep -c kubectl {tmp_path}/calls) = 3",
-            "sleep": "",
-        }
-        assert self.wait(tmp_path, programs).returncode == 0
-        asked = [call.split()[0] for call in calls(tmp_path) if "containers list" not in call]
-        assert asked == ["ctr", "sleep", "ctr", "kubectl", "sleep", "ctr", "kubectl", "sleep", "ctr", "kubectl"]
-
-    @pytest.mark.parametrize("flags", [1, 3], ids=["one was left out", "one is new"])
-    def test_wait_is_for_the_new_flags(self, tmp_path: Path, process: int, flags: int) -> None:
-        """The old API server answers for a while: the wait ends by its deadline only, on a clock that leaps."""
-        programs = {
-            "ctr": api_server(str(process)),
-            "kubectl": "",
-            "sleep": "",
-            "date": f"echo $((100 * $(grep -c date {tmp_path}/calls)))",
-        }
-        result = self.wait(tmp_path, programs, flags)
-        assert result.returncode == 1
-        assert "not ready with its new flags" in result.stderr
-        assert not [call for call in calls(tmp_path) if call.startswith("kubectl")]
-
-
 class TestKubeProxy:
     """The configuration, in which secrets may be, comes by standard input: the fact's as well."""
 
@@ -442,16 +362,90 @@ class TestKubeProxy:
 
 
 class TestApiserverNames:
-    def go(self, *names: str) -> list[str]:
-        return run(kubeadm.apiserver_names, {fact(ApiserverNames): served(*names)}, wanted=["10.0.0.11", "api.example"])
+    """The fact, and what it leads to, by real certificates and openssl; kubeadm is stood in for."""
 
-    def test_as_they_should_be(self) -> None:
-        assert self.go("kubernetes", "10.0.0.11", "api.example") == []
+    MOVED = ("/etc/kubernetes/",)
 
-    @pytest.mark.parametrize("names", [["kubernetes", "10.0.0.11"], []], ids=["a new name", "no certificate"])
-    def test_made_anew(self, names: list[str]) -> None:
-        assert self.go(*names) == [
-            "kubeadm init phase upload-config kubeadm --config /etc/kubernetes/kubestage/kubeadm.yaml && "
-            "rm -f /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key && "
-            "kubeadm init phase certs apiserver --config /etc/kubernetes/kubestage/kubeadm.yaml"
-        ]
+    def pki(self, folder: Path, *names: str) -> Path:
+        """The folder with a CA, and an API server's certificate for these names and the address 10.0.0.11."""
+        pki = folder / "etc/kubernetes/pki"
+        pki.mkdir(parents=True, exist_ok=True)
+        ca_key, key = new_key(), new_key()
+        sans: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        sans.append(x509.IPAddress(ip_address("10.0.0.11")))
+        certificate = signed(key, "kube-apiserver", (ca_key, "kubernetes"), x509.SubjectAlternativeName(sans))
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        (pki / "ca.crt").write_text(signed(ca_key, "kubernetes", None, constraints))
+        (pki / "ca.key").write_text(key_pem(ca_key))
+        (pki / "apiserver.crt").write_text(certificate)
+        (pki / "apiserver.key").write_text(key_pem(key))
+        return pki
+
+    def go(self, folder: Path) -> list[str]:
+        """What is done about the certificate in that folder, when it is to be for 10.0.0.11 and api.example."""
+        asked = run_with(folder, fact(ApiserverNames), {}, self.MOVED)
+        assert (asked.returncode, asked.stderr) == (0, "")
+        facts = {fact(ApiserverNames): unframed(asked.stdout.splitlines())}
+        return run(kubeadm.apiserver_names, facts, wanted=["10.0.0.11", "api.example"])
+
+    def test_as_they_should_be(self, tmp_path: Path) -> None:
+        self.pki(tmp_path, "api.example", "kubernetes")
+        assert self.go(tmp_path) == []
+
+    def test_a_new_name(self, tmp_path: Path) -> None:
+        self.pki(tmp_path, "kubernetes")
+        assert len(self.go(tmp_path)) == 1
+
+    @pytest.mark.parametrize("name", ["apiserver.crt", "apiserver.key"])
+    @pytest.mark.parametrize("content", [None, "", "\0\xff garbage", "another"])
+    def test_a_pair_that_can_not_serve(self, tmp_path: Path, name: str, content: str | None) -> None:
+        """One is missing, empty, no PEM, or of another pair: what a power cut, or a hand, leaves."""
+        another = (self.pki(tmp_path / "other", "api.example") / name).read_text()
+        file = self.pki(tmp_path, "api.example") / name
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(another if content == "another" else content)
+        assert len(self.go(tmp_path)) == 1
+
+    def test_of_another_ca(self, tmp_path: Path) -> None:
+        other = self.pki(tmp_path / "other", "api.example")
+        shutil.copy(other / "ca.crt", self.pki(tmp_path, "api.example") / "ca.crt")
+        assert len(self.go(tmp_path)) == 1
+
+    @pytest.mark.parametrize("lines", [["-----BEGIN CERTIFICATE-----", "AAAA"], ["garbage"]])
+    def test_what_can_not_be_read_is_made_anew(self, lines: list[str]) -> None:
+        assert ApiserverNames().parse(lines) == frozenset()
+
+    def test_a_certificate_without_names(self) -> None:
+        assert ApiserverNames().parse(signed(new_key(), "x").splitlines()) == frozenset()
+
+    MAKES = """
+folder=$(sed -n 's/^certificatesDir: //p' "${6}")
+test "$(sed -n 's/^kind: //p' "${6}")" = ClusterConfiguration && openssl pkey -in $folder/ca.key -noout || exit 9
+echo new > $folder/apiserver.key; echo new > $folder/apiserver.crt"""
+
+    def repair(self, folder: Path, kubeadm_does: str, mv: str = 'exec /bin/mv "$@"') -> int:
+        pki = self.pki(folder, "kubernetes")
+        (command,) = self.go(folder)
+        ours = folder / "etc/kubernetes/kubestage"
+        ours.mkdir(exist_ok=True)
+        (ours / "kubeadm.yaml").write_text("kind: ClusterConfiguration\nclusterName: c\n")
+        result = run_with(folder, command, {"kubeadm": kubeadm_does, "mv": mv}, self.MOVED)
+        assert pki.exists()
+        return result.returncode
+
+    def test_made_aside_and_renamed(self, tmp_path: Path) -> None:
+        assert self.repair(tmp_path, self.MAKES) == 0
+        pki = tmp_path / "etc/kubernetes/pki"
+        assert [(pki / name).read_text() for name in ("apiserver.crt", "apiserver.key")] == ["new\n", "new\n"]
+        assert [path.name for path in (tmp_path / "etc/kubernetes/kubestage").iterdir()] == ["kubeadm.yaml"]
+
+    def test_the_old_one_stays_where_kubeadm_fails(self, tmp_path: Path) -> None:
+        assert self.repair(tmp_path, "exit 1") == 1
+        assert "BEGIN CERTIFICATE" in (tmp_path / "etc/kubernetes/pki/apiserver.crt").read_text()
+
+    def test_a_power_cut_between_the_two_is_mended(self, tmp_path: Path) -> None:
+        only_once = f'test $(grep -c ^mv {tmp_path}/calls) = 1 && exec /bin/mv "$@"; exit 1'
+        assert self.repair(tmp_path, self.MAKES, only_once) == 1
+        assert len(self.go(tmp_path)) == 1

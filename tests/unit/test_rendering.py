@@ -12,7 +12,7 @@ import yaml
 from sample_cluster import GROUPS, NO_SPEAKER, group_data, hosts_data
 from sample_reports import bare
 
-from kubestage import apt_sources, kubeadm, kubelet, runtime
+from kubestage import apt_sources, kubeadm, kubelet, runtime, static_pods
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Workload
 from kubestage.merge import merged
@@ -94,12 +94,16 @@ class TestKubeadm:
                     "serviceSubnet": "10.96.0.0/12",
                 },
                 "apiServer": {
-                    "certSANs": ["10.0.0.11", "cp1"],
                     "extraArgs": [
                         {"name": "service-node-port-range", "value": "80-32767"},
                         {"name": "shutdown-watch-termination-grace-period", "value": "3s"},
                     ],
+                    "extraVolumes": [],
+                    "certSANs": ["10.0.0.11", "cp1"],
                 },
+                "controllerManager": {"extraArgs": [], "extraVolumes": []},
+                "scheduler": {"extraArgs": [], "extraVolumes": []},
+                "etcd": {"local": {"extraArgs": []}},
             },
             {
                 "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -138,6 +142,60 @@ class TestKubeadm:
             {"name": "shutdown-watch-termination-grace-period", "value": "3s"},
             {"name": "audit-log-maxage", "value": "30"},
         ]
+
+    def test_flags_of_all_programs(self) -> None:
+        documents = init_documents(
+            apiserver_extra_args={"service-account-issuer": ["https://new", "https://old"], "profiling": False},
+            controller_manager_extra_args={"bind-address": "0.0.0.0"},
+            scheduler_extra_args={"v": 2},
+            etcd_extra_args={"quota-backend-bytes": 4294967296},
+        )
+        cluster = documents["ClusterConfiguration"]
+        flags = [(flag["name"], flag["value"]) for flag in cluster["apiServer"]["extraArgs"][2:]]
+        issuers = [("service-account-issuer", "https://new"), ("service-account-issuer", "https://old")]
+        assert flags == [*issuers, ("profiling", "false")]
+        assert cluster["controllerManager"]["extraArgs"] == [{"name": "bind-address", "value": "0.0.0.0"}]
+        assert cluster["scheduler"]["extraArgs"] == [{"name": "v", "value": "2"}]
+        assert cluster["etcd"] == {"local": {"extraArgs": [{"name": "quota-backend-bytes", "value": "4294967296"}]}}
+
+    def test_files_of_the_users(self, tmp_path: Path) -> None:
+        """Mounted by their content, so that another content is another manifest."""
+        policy, scheduler = tmp_path / "policy", tmp_path / "scheduler"
+        scheduler.write_text("kind: KubeSchedulerConfiguration\n")
+        chosen = {
+            "apiserver_extra_args": {
+                "audit-policy-file": "/etc/own/a.yaml",
+                "audit-log-path": "/var/log/own/audit.log",
+            },
+            "apiserver_files": {"/etc/own/a.yaml": str(policy)},
+            "scheduler_extra_args": {"config": "/etc/own/s.yaml"},
+            "scheduler_files": {"/etc/own/s.yaml": str(scheduler)},
+        }
+        paths = []
+        for content in ("one", "two", "one"):
+            policy.write_text(content)
+            cluster = init_documents(**chosen)["ClusterConfiguration"]
+            own, log = cluster["apiServer"]["extraVolumes"]
+            path = own.pop("hostPath")
+            assert own == {"name": "kubestage-0", "mountPath": "/etc/own/a.yaml", "readOnly": True, "pathType": "File"}
+            assert log == {
+                "name": "kubestage-audit",
+                "hostPath": "/var/log/own",
+                "mountPath": "/var/log/own",
+                "pathType": "DirectoryOrCreate",
+            }
+            (mounted,) = cluster["scheduler"]["extraVolumes"]
+            files = {file.path: file for file in static_pods.host_files(settings(**chosen))}
+            assert sorted(files) == sorted([path, mounted["hostPath"]])
+            assert (files[path].content, files[path].mode) == (content, "600")
+            paths.append(path)
+        assert paths[0] == paths[2] != paths[1]
+        assert paths[0].startswith("/etc/kubernetes/kubestage/static-pod-files/")
+        assert paths[0].endswith("-a.yaml")
+
+    def test_an_audit_log_on_standard_output_needs_no_folder(self) -> None:
+        documents = init_documents(apiserver_extra_args={"audit-log-path": "-"})
+        assert documents["ClusterConfiguration"]["apiServer"]["extraVolumes"] == []
 
     def test_no_taint_where_the_control_plane_runs_pods(self) -> None:
         """Without `taints`, kubeadm puts its own: only an empty list keeps it off."""

@@ -172,7 +172,7 @@ def test_names_are_sysctls_own(tmp_path: Path) -> None:
 
 def test_apiserver_arguments_become_text() -> None:
     settings = load(hosts_data({"apiserver_extra_args": {"audit-log-maxage": 30, "profiling": False}}), GROUPS).common
-    assert settings.apiserver_extra_args == {"audit-log-maxage": "30", "profiling": "false"}
+    assert settings.apiserver_extra_args == {"audit-log-maxage": ("30",), "profiling": ("false",)}
 
 
 def test_control_plane_alone() -> None:
@@ -200,3 +200,36 @@ def test_what_fits_any_number_of_hosts(workers: list[str], own: dict[str, Any], 
     data = {name: values for name, values in hosts_data(own).items() if name in names}
     settings = load(data, {"control_plane": ["cp1"], "workers": workers}).common
     assert (settings.schedule_on_control_plane, settings.ingress_replicas) == (scheduled, replicas)
+
+
+def test_files_that_flags_name_are_taken(tmp_path: Path) -> None:
+    """By a file of the user's, by one below a folder that a flag names, or by what kubeadm mounts; not all look it."""
+    own = tmp_path / "own.yaml"
+    own.write_text("kind: Policy\n")
+    taken = {
+        "apiserver_extra_args": {
+            "audit-policy-file": "/etc/own/audit.yaml",
+            "audit-log-path": "/var/log/kubernetes/audit.log",
+            "anonymous-auth": True,
+            "bind-address": "0.0.0.0",
+            "kubelet-certificate-authority": "/etc/kubernetes/pki/ca.crt",
+            "etcd-servers-overrides": "/events#https://10.0.0.1:2379",
+            "runtime-config": "api/all=true",
+            "tls-sni-cert-key": "/etc/own/audit.yaml,/etc/own/audit.yaml:a.example",
+        },
+        "apiserver_files": {"/etc/own/audit.yaml": str(own)},
+        "controller_manager_extra_args": {"flex-volume-plugin-dir": "/etc/plugins"},
+        "controller_manager_files": {"/etc/plugins/own": str(own)},
+    }
+    settings = load(hosts_data(taken), GROUPS).common
+    assert settings.apiserver_files == {"/etc/own/audit.yaml": str(own)}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"\xff\xfe\x00", "not text in UTF-8"), (b"x" * (1 << 20 | 1), "larger than 1048576 bytes")]
+)
+def test_files_that_can_not_be_taken(tmp_path: Path, content: bytes, reason: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_bytes(content)
+    with pytest.raises(SettingsError, match=reason):
+        load(hosts_data({"scheduler_files": {"/etc/own/a.yaml": str(own)}}), GROUPS)

@@ -10,20 +10,21 @@ import pytest
 from fake_hosts import Hosts
 from sample_certificates import certificate, file, key_pem, new_key
 from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
-from sample_reports import bare, control_plane, member
+from sample_reports import bare, member
+from sample_reports import control_plane as control_plane_report
 
 from kubestage.facts.host_report import HostReport, parse
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
 from kubestage.settings import load
-from tasks import certificates, host, ingress, network, runtime, storage
+from tasks import certificates, control_plane, host, ingress, network, runtime, storage
 
 Calls = list[tuple[str, dict[str, Any]]]
 
 
 def reports() -> dict[str, HostReport]:
     """Those of a run whose control plane is there."""
-    return {"cp1": parse(control_plane().splitlines(), 0, 0)}
+    return {"cp1": parse(control_plane_report().splitlines(), 0, 0)}
 
 
 def plan(*reserved: int) -> HostPlan:
@@ -100,7 +101,7 @@ def test_a_host_has_its_own_volumes(name: str, wanted: dict[str, str] | None, mo
     ]
     run = plan_of(name)
     run.checked.reports.update({host: parse(bare(12).splitlines(), 0, 0) for host in ("w1", "w2")})
-    run.checked.reports["cp1"] = parse(control_plane(volumes=volumes).splitlines(), 0, 0)
+    run.checked.reports["cp1"] = parse(control_plane_report(volumes=volumes).splitlines(), 0, 0)
     made = calls(storage, run, monkeypatch, "volumes")
     assert [given["volumes"] for _, given in made] == ([] if wanted is None else [wanted])
 
@@ -109,7 +110,7 @@ def test_volumes_of_a_host_that_has_joined_are_let_be(monkeypatch: pytest.Monkey
     """A disk may be there that is not mounted."""
     run = plan_of("w1")
     volumes = ["shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1"]
-    run.checked.reports["cp1"] = parse(control_plane(volumes=volumes).splitlines(), 0, 0)
+    run.checked.reports["cp1"] = parse(control_plane_report(volumes=volumes).splitlines(), 0, 0)
     run.checked.reports["w1"] = parse(member(12, "w1").splitlines(), 0, 0)
     assert calls(storage, run, monkeypatch, "volumes") == []
 
@@ -208,3 +209,21 @@ class TestIngress:
 
     def test_a_worker_has_nothing_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert calls(ingress, plan_of("w1"), monkeypatch) == []
+
+
+def test_what_starts_the_api_server_comes_before_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [name for name, _ in calls(control_plane, plan_of("cp1"), monkeypatch, "bring_up")]
+    assert made == [
+        "files.write",
+        "operations.init_or_pull",
+        "kubelet_operations.running",
+        "operations.apiserver_names",
+        "static_pods_operations.kept",
+        "operations.kube_proxy",
+        "kubeconfig.fetched",
+    ]
+
+
+def test_a_worker_has_no_part_in_the_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [name for name, _ in calls(control_plane, plan_of("w1"), monkeypatch, "bring_up")]
+    assert made == ["operations.init_or_pull"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import yaml
 from testinfra.host import Host as Machine
 
+from kubestage import static_pods
 from kubestage.inventory import Target
-from kubestage.kubernetes import APISERVER_PID
+from kubestage.kubernetes import STATIC_PODS, static_pod_pid
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.connection import Machines
@@ -36,32 +38,35 @@ def test_healthy(api: Api, target: Target) -> None:
     )
 
 
-def _wanted_flags(target: Target) -> dict[str, str]:
-    """The API server's flags that settings decide: name -> value."""
-    common = target.cluster.common
-    return {"service-node-port-range": common.node_port_range, **common.apiserver_extra_args}
-
-
 @pytest.fixture
 def control_plane(machines: Machines, target: Target) -> Machine:
     return machines[target.control_plane]
 
 
-def test_running_flags(control_plane: Machine, target: Target) -> None:
-    """What the process was started with; its manifest may say something else already."""
-    script = f"for pid in $({APISERVER_PID}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done"
-    told = control_plane.run(script).stdout.splitlines()
-    running = {name: value for name, _, value in (word.removeprefix("--").partition("=") for word in told)}
+def _by_name(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Flags from words of a command line: name -> values."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        name, _, value = word.removeprefix("--").partition("=")
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+@pytest.mark.parametrize("pod", STATIC_PODS)
+def test_running_flags(control_plane: Machine, pod: str, target: Target) -> None:
+    """What the process was started with, of what settings decide; its manifest may say something else already."""
+    script = f"for pid in $({static_pod_pid(pod)}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done"
+    running = _by_name(control_plane.run(script).stdout.splitlines())
     expect_none(
         Problem(
             target.control_plane,
-            f"the API server should run with {value}",
-            f"{target.deploy}; if it stays: see /etc/kubernetes/manifests/kube-apiserver.yaml",
+            f"{pod} should run with {', '.join(values)}",
+            f"{target.deploy}; if it stays: see /etc/kubernetes/manifests/{pod}.yaml",
             f"--{name}",
-            running.get(name, "(no such flag)" if running else "(no API server runs)"),
+            ", ".join(running.get(name, ())) or ("(no such flag)" if running else f"(no {pod} runs)"),
         )
-        for name, value in _wanted_flags(target).items()
-        if running.get(name) != value
+        for name, values in static_pods.flags(target.cluster.common, pod).items()
+        if running.get(name) != values
     )
 
 
@@ -69,17 +74,18 @@ def test_kubeadm_configuration(api: Api, target: Target) -> None:
     """What the next `kubeadm upgrade` will go by."""
     stored = api.core.read_namespaced_config_map("kubeadm-config", "kube-system", _request_timeout=REQUEST_TIMEOUT_S)
     document = yaml.safe_load(stored.data["ClusterConfiguration"])
-    flags = {entry["name"]: entry["value"] for entry in document.get("apiServer", {}).get("extraArgs") or ()}
+    wanted = static_pods.components(target.cluster.common)
     expect_none(
         Problem(
             "kube-system/kubeadm-config",
-            f"it should say {value}, or an upgrade would set it back",
+            "it is not what settings say, and an upgrade would set it back",
             target.deploy,
-            f"apiServer.extraArgs {name}",
-            flags.get(name, "(nothing)"),
+            f"{component}.{name}",
+            found,
         )
-        for name, value in _wanted_flags(target).items()
-        if flags.get(name) != value
+        for component in ("apiServer", "controllerManager", "scheduler")
+        for name, value in wanted[component].items()
+        if (found := document.get(component, {}).get(name) or []) != value
     )
 
 
