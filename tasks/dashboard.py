@@ -16,11 +16,13 @@ def install(plan: HostPlan) -> None:
             stack=dashboard.other_dashboard(plan.settings),
             on=False,
             seen=plan.stack_objects,
+            timeout_s=plan.settings.timeout_s(180),
             name="The dashboard's other flavour is gone",
         )
         stacks.switched(
             stack=dashboard.dashboard(plan.settings),
             on="dashboard" in plan.settings.stacks,
             seen=plan.stack_objects,
+            timeout_s=plan.settings.timeout_s(180),
             name="Dashboard",
         )

@@ -28,6 +28,12 @@ def install(plan: HostPlan) -> None:
             renew_days=settings.certificate_renew_days,
             name="Certificates of Contour and its Envoys",
         )
-    stacks.switched(stack=ingress.ingress(settings), on=on, seen=plan.stack_objects, name="ingress")
+    stacks.switched(
+        stack=ingress.ingress(settings),
+        on=on,
+        seen=plan.stack_objects,
+        timeout_s=plan.settings.timeout_s(180),
+        name="ingress",
+    )
     if not on:
         files.folder_absent(path=ingress.XDS, name="No certificates of Contour and its Envoys")

@@ -21,6 +21,12 @@ def install(plan: HostPlan) -> None:
             renew_days=plan.settings.certificate_renew_days,
             name="metrics-server's certificate",
         )
-    stacks.switched(stack=metrics.metrics(plan.settings), on=on, seen=plan.stack_objects, name="metrics-server")
+    stacks.switched(
+        stack=metrics.metrics(plan.settings),
+        on=on,
+        seen=plan.stack_objects,
+        timeout_s=plan.settings.timeout_s(180),
+        name="metrics-server",
+    )
     if not on:
         files.folder_absent(path=metrics.SERVING, name="No certificate of metrics-server")

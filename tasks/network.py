@@ -15,10 +15,22 @@ def install(plan: HostPlan) -> None:
         reserved = network.reserved_node_ports(plan.reserved_ports)
         flannel = network.flannel(plan.settings)
         if plan.reserved_ports:
-            stacks.kept(stacks=[reserved, flannel], seen=plan.stack_objects, name="flannel, reserved NodePorts")
+            stacks.kept(
+                stacks=[reserved, flannel],
+                seen=plan.stack_objects,
+                timeout_s=plan.settings.timeout_s(180),
+                name="flannel, reserved NodePorts",
+            )
         else:  # a range above all that listens: a Service without ports is refused
-            stacks.kept(stacks=[flannel], seen=plan.stack_objects, name="flannel")
-            stacks.removed(stack=reserved, seen=plan.stack_objects, name="No reserved NodePorts")
+            stacks.kept(
+                stacks=[flannel], seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name="flannel"
+            )
+            stacks.removed(
+                stack=reserved,
+                seen=plan.stack_objects,
+                timeout_s=plan.settings.timeout_s(180),
+                name="No reserved NodePorts",
+            )
     if plan.acts_for_all:
         nodes.marked(
             control_plane=plan.speaker,

@@ -22,6 +22,12 @@ def install(plan: HostPlan) -> None:
             users=registry.Users(settings.registry_users),
             name="The registry's users",
         )
-    stacks.switched(stack=registry_stack(settings), on=on, seen=plan.stack_objects, name="registry")
+    stacks.switched(
+        stack=registry_stack(settings),
+        on=on,
+        seen=plan.stack_objects,
+        timeout_s=plan.settings.timeout_s(180),
+        name="registry",
+    )
     if not on:
         files.folder_absent(path=LOGINS, name="No users of the registry")

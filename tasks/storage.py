@@ -23,15 +23,26 @@ def install(plan: HostPlan) -> None:
     settings = plan.settings
     on = "storage" in settings.stacks
     if plan.is_control_plane and on:
-        stacks.kept(stacks=[storage_stack(settings)], seen=plan.stack_objects, name="local-path-provisioner")
+        stacks.kept(
+            stacks=[storage_stack(settings)],
+            seen=plan.stack_objects,
+            timeout_s=plan.settings.timeout_s(180),
+            name="local-path-provisioner",
+        )
     if plan.is_control_plane and not on:
         if "registry" not in settings.stacks:
             # Its volume may be one of these: it goes while there is somebody to delete it.
-            stacks.removed(stack=registry(settings), seen=plan.stack_objects, name="No registry")
+            stacks.removed(
+                stack=registry(settings),
+                seen=plan.stack_objects,
+                timeout_s=plan.settings.timeout_s(180),
+                name="No registry",
+            )
         storage.removed(
             stack=storage_stack(settings),
             storage_class=STORAGE_CLASS,
             seen=plan.stack_objects,
+            timeout_s=plan.settings.timeout_s(180),
             name="No local-path-provisioner",
         )
     if not on:

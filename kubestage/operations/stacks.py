@@ -81,7 +81,7 @@ def _apply(parts: Sequence[str]) -> str:
 
 
 @operation()
-def kept(stacks: Sequence[Stack], seen: StackObjects) -> Generator[StringCommand, None, None]:
+def kept(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
     """Keep stacks in the cluster as their manifests and files say: applied server-side, only when something differs.
 
     A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew. What a
@@ -94,7 +94,7 @@ def kept(stacks: Sequence[Stack], seen: StackObjects) -> Generator[StringCommand
     if not applied.same:
         for path, command in definitions.items():
             # Objects of a kind can't be applied before the API server serves it.
-            wait = f"{KUBECTL} wait --for condition=Established --timeout 60s -f {path}"
+            wait = f"{KUBECTL} wait --for condition=Established --timeout {timeout_s}s -f {path}"
             yield StringCommand(f"{_apply([command])} && {wait}")
         readers = (each for stack in stacks for each in stack.readers(applied.config_maps))
         # The restarts go with what is applied: the next run could not tell any more that they are due.
@@ -113,7 +113,7 @@ def kept(stacks: Sequence[Stack], seen: StackObjects) -> Generator[StringCommand
         names = ", ".join(f"{one.name} of {one.stack}" for one in staying)
         logger.warning(f"No longer in a manifest, and left as there may be something of others in it: {names}")
     if len(surplus) > len(staying):
-        yield _delete(one for one in surplus if one not in staying)
+        yield _delete([one for one in surplus if one not in staying], timeout_s)
     elif applied.same:
         host.noop("in the cluster as it should be")
 
@@ -133,7 +133,7 @@ _LAST = ("Namespace", "CustomResourceDefinition")
 
 
 @operation()
-def removed(stack: Stack, seen: StackObjects) -> Generator[StringCommand, None, None]:
+def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
     """Take everything of the stack out of the cluster, its data too, and its manifest from the host.
 
     The cluster tells what there is of it. `seen`: what preflight found of the stacks.
@@ -144,7 +144,7 @@ def removed(stack: Stack, seen: StackObjects) -> Generator[StringCommand, None, 
     found = in_cluster(stack, seen)
     files = host.get_fact(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
     if found:
-        yield _delete(found)
+        yield _delete(found, timeout_s)
     if files:
         yield StringCommand("rm", *files)
     if not (found or files):
@@ -168,7 +168,7 @@ def _in_cluster(which: Callable[[StackObject], bool], seen: StackObjects) -> lis
     return list(filter(which, found.objects))
 
 
-def _delete(objects: Iterable[StackObject]) -> StringCommand:
+def _delete(objects: Iterable[StackObject], timeout_s: int) -> StringCommand:
     """The command that deletes the objects, and waits until they are gone."""
 
     def order(one: StackObject) -> tuple[bool, int]:
@@ -184,13 +184,13 @@ def _delete(objects: Iterable[StackObject]) -> StringCommand:
         for one in sorted(objects, key=order)
     ]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    return StringCommand(f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -", _stdin=listed)
+    return StringCommand(f"{KUBECTL} delete --ignore-not-found --wait --timeout={timeout_s}s -f -", _stdin=listed)
 
 
 @operation()
-def switched(stack: Stack, on: bool, seen: StackObjects) -> Generator[StringCommand, None, None]:
+def switched(stack: Stack, on: bool, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
     """Keep the stack in the cluster, or out of it. `seen`: what preflight found of the stacks."""
-    yield from kept._inner([stack], seen) if on else removed._inner(stack, seen)
+    yield from kept._inner([stack], seen, timeout_s) if on else removed._inner(stack, seen, timeout_s)
 
 
 @operation()

@@ -33,7 +33,7 @@ def folders(volumes: Mapping[str, str]) -> Generator[StringCommand, None, None]:
 
 @operation()
 def removed(
-    stack: Stack, storage_class: str, seen: StackObjects, timeout_s: int = 120
+    stack: Stack, storage_class: str, seen: StackObjects, timeout_s: int = 180
 ) -> Generator[StringCommand, None, None]:
     """Take the stack out of the cluster, once the volumes of claims that are gone have been deleted by it.
 
@@ -48,7 +48,7 @@ def removed(
             f"{{ {KUBECTL} get persistentvolumes >&2;",
             "echo 'the stack storage stays while it has volumes: delete their claims' >&2; exit 1; }; fi",
         )
-    yield from stacks.removed._inner(stack, seen)
+    yield from stacks.removed._inner(stack, seen, timeout_s)
 
 
 @operation()

@@ -199,7 +199,7 @@ class TestDefinitions:
         )
         assert run(stacks.kept, self.applied(), stacks=[self.STACK], seen=NOTHING_SEEN) == [
             f"manifests=$({self.PART}) && {apply} -f - && "
-            f"{KUBECTL} wait --for condition=Established --timeout 60s -f /m/crds.yaml",
+            f"{KUBECTL} wait --for condition=Established --timeout 180s -f /m/crds.yaml",
             f"manifests=$(cat /m/mesh.yaml) && {apply} -f -",
         ]
 

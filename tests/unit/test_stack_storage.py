@@ -128,7 +128,7 @@ class TestScripts:
 WAIT = (
     f"volumes=$({KUBECTL} get persistentvolumes "
     "-o jsonpath='{.items[?(@.spec.storageClassName==\"local-path\")].metadata.name}') && "
-    f'if test -n "$volumes"; then {KUBECTL} wait --for=delete --timeout=120s persistentvolumes $volumes >/dev/null || '
+    f'if test -n "$volumes"; then {KUBECTL} wait --for=delete --timeout=180s persistentvolumes $volumes >/dev/null || '
     f"{{ {KUBECTL} get persistentvolumes >&2; "
     "echo 'the stack storage stays while it has volumes: delete their claims' >&2; exit 1; }; fi"
 )
@@ -163,7 +163,7 @@ class TestRemoved:
         kubectl = f'case "$*" in *jsonpath*) echo pvc-1 pvc-2 ;; *" wait "*) {"true" if go else "false"} ;; esac'
         result = run_with(tmp_path, WAIT, {"kubectl": kubectl})
         assert result.returncode == (0 if go else 1)
-        assert f"{KUBECTL} wait --for=delete --timeout=120s persistentvolumes pvc-1 pvc-2" in calls(tmp_path)
+        assert f"{KUBECTL} wait --for=delete --timeout=180s persistentvolumes pvc-1 pvc-2" in calls(tmp_path)
         assert ("delete their claims" in result.stderr) is not go
 
     def test_nothing_is_removed_while_the_api_does_not_answer(self, tmp_path: Path) -> None:
