@@ -133,7 +133,7 @@ def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
         yield Problem(
             "all hosts",
             f"{len(held)} ports of it would be held, {found} of them as something listens there, "
-            f"and etcd takes no object with more than {MOST_RESERVED_PORTS} of them",
+            f"and the API server can write no more than {MOST_RESERVED_PORTS} of them in one go",
             "narrow it: no Service gets a port outside of it; or reserve fewer ports by node_port_reserved",
             "node_port_range",
             common.node_port_range,

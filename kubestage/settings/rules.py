@@ -338,8 +338,8 @@ def node_ports(draft: Draft) -> Iterator[Problem]:
             room = MOST_RESERVED_PORTS - len([port for port in unasked if port in s.node_ports])
             yield Problem(
                 host,
-                f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and etcd takes no object with more "
-                f"than {MOST_RESERVED_PORTS} of them",
+                f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and the API server can write no "
+                f"more than {MOST_RESERVED_PORTS} of them in one go",
                 f"reserve no more than {room} ports of node_port_range; "
                 "or narrow that: no Service gets a port outside of it",
                 "node_port_reserved",

@@ -18,9 +18,10 @@ CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, me
 KUBELET_PORT = 10250
 NODE_PORTS_OF_KUBERNETES = (10248, 10249, KUBELET_PORT, 10256)  # kubelet: health, API; kube-proxy: metrics, health
 FLANNEL_VXLAN_PORT = 8472  # UDP, the Linux kernel's default
-# The ports that one Service can hold. A request to etcd may have 1.5 MiB (its --max-request-bytes), and each port
-# of a Service that was applied server-side is up to 144 bytes: 37 of its own, 107 of the record of who manages it.
-MOST_RESERVED_PORTS = 10_000
+# The ports that one Service may hold. The API server has 34 s for a request that changes something, in which it writes
+# to etcd for each port, one after the other (registry/core/service/allocator/storage, Kubernetes 1.36): that leaves the
+# 10 ms a write that etcd itself asks for. An object of 10,000 ports would reach etcd's own bound of 1.5 MiB.
+MOST_RESERVED_PORTS = 3_200
 # https://kubernetes.io/docs/setup/production-environment/container-runtimes/, and what flannel and kubelet expect.
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubestage.settings.values import MOST_RESERVED_PORTS
-from kubestage.stacks.network import RESERVED_SERVICE
-from tests.lab.commands import deploy, deploy_refused, kubectl_json, lab, on, settle
+from tests.lab.commands import deploy, deploy_refused, lab, on, settle
 
 DROPPED = {
     "w2": "INPUT -p udp --dport 8472 -j DROP",
@@ -61,15 +59,3 @@ def test_a_node_keeps_its_address(cluster: None) -> None:
     finally:
         on("w1", f"mv {flags}.kept {flags}")
     assert "w1: private_address = '10.77.0.12': the host has joined with 10.77.0.99, which none of its" in said
-
-
-def test_as_many_reserved_ports_as_one_object_holds(cluster: None) -> None:
-    most = f"20000-{20000 + MOST_RESERVED_PORTS - 60}"
-    try:
-        deploy("--data", f'node_port_reserved=["{most}"]')
-        service = kubectl_json(
-            "--namespace", "kube-system", "get", "service", RESERVED_SERVICE, "--show-managed-fields"
-        )
-        assert len(service["spec"]["ports"]) > MOST_RESERVED_PORTS - 60
-    finally:
-        deploy()
