@@ -45,6 +45,8 @@ FILES = (
     "etc/kubernetes/kubestage",
     "etc/modules-load.d/kubestage.conf",
     "etc/sysctl.d/99-zz-kubestage.conf",
+    "etc/systemd/system/containerd.service.d",
+    "etc/systemd/system/docker.service.d",
     "etc/systemd/system/kubelet.service.d",
     "usr/local/share/ca-certificates/kubestage.crt",
 )

@@ -8,10 +8,12 @@ import yaml
 
 from kubestage.host_file import HostFile
 from kubestage.settings import Settings
+from kubestage.started import recorded
 
 _FOLDER = "/etc/kubernetes/kubelet.conf.d"
 CONFIG = f"{_FOLDER}/kubestage.conf"
 UNIT = "/etc/systemd/system/kubelet.service.d/20-kubestage.conf"
+CONFIGURATION = (CONFIG, UNIT)  # what a kubelet is restarted for
 
 # kubeadm's own 10-kubeadm.conf has the same variable with --config alone (Kubernetes 1.36); the kubelet merges what is
 # in the folder into that (https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/#kubelet-conf-d).
@@ -22,6 +24,7 @@ After=containerd.service
 
 [Service]
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={folder} --hostname-override={name}"
+{recorded}
 """
 
 
@@ -41,7 +44,7 @@ def files(settings: Settings, name: str, resolv_conf: str) -> list[HostFile]:
         document["registerWithTaints"] = [_taint(text) for text in settings.node_taints]
     return [
         HostFile(CONFIG, yaml.safe_dump({**document, **settings.kubelet_config}, sort_keys=False), mode="600"),
-        HostFile(UNIT, _UNIT.format(folder=_FOLDER, name=name)),
+        HostFile(UNIT, _UNIT.format(folder=_FOLDER, name=name, recorded=recorded("kubelet.service", CONFIGURATION))),
     ]
 
 

@@ -15,14 +15,25 @@ from kubestage import images
 from kubestage.host_file import HostFile
 from kubestage.merge import merged
 from kubestage.settings import Settings
+from kubestage.started import recorded
 
 CERTS_D = "/etc/containerd/certs.d"
 DOCKER_CERTS_D = "/etc/docker/certs.d"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 DOCKER_CONFIG = "/etc/docker/daemon.json"
+UNITS = {"containerd.service": [CONTAINERD_CONFIG], "docker.service": [DOCKER_CONFIG]}  # -> what they are restarted for
 # The distribution's packages that can't be where Docker's own are.
 REPLACED = ("docker.io", "docker-cli", "podman-docker", "containerd", "runc")
+MIRROR_MARK = "# kubestage: where the mirror profile has this registry's images"  # first line, by which they go again
 TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does
+
+
+def unit_files() -> list[HostFile]:
+    """What makes the units record the configuration that they are started with."""
+    return [
+        HostFile(f"/etc/systemd/system/{unit}.d/20-kubestage.conf", f"[Service]\n{recorded(unit, files)}\n")
+        for unit, files in UNITS.items()
+    ]
 
 
 def containerd_config(settings: Settings) -> HostFile:
@@ -54,7 +65,7 @@ def registry_hosts(settings: Settings) -> list[HostFile]:
     for registry in settings.profile.registries:
         *mirrors, last = images.asked(settings, registry)
         content = {"server": last, **_host(last), "host": {address: _host(address) for address in mirrors}}
-        files.append(HostFile(f"{CERTS_D}/{registry}/hosts.toml", tomli_w.dumps(content)))
+        files.append(HostFile(f"{CERTS_D}/{registry}/hosts.toml", f"{MIRROR_MARK}\n{tomli_w.dumps(content)}"))
     return files
 
 

@@ -17,7 +17,9 @@ def install(plan: HostPlan) -> None:
     apt.installed(packages=("ca-certificates", "openssl"), name="Programs for certificates")
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.write(
-        files=[*containerd_files, runtime.docker_config(settings)], name="Configuration of containerd and Docker"
+        files=[*containerd_files, runtime.docker_config(settings), *runtime.unit_files()],
+        marked={f"{runtime.CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK},
+        name="Configuration of containerd and Docker",
     )
     apt.pinned(
         packages=apt_sources.runtime_packages(plan),
@@ -25,7 +27,4 @@ def install(plan: HostPlan) -> None:
         replaced=runtime.REPLACED,
         name="containerd and Docker",
     )
-    systemd.services(
-        units={"containerd.service": [runtime.CONTAINERD_CONFIG], "docker.service": [runtime.DOCKER_CONFIG]},
-        name="Services of containerd and Docker",
-    )
+    systemd.services(units=runtime.UNITS, name="Services of containerd and Docker")

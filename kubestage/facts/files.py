@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kubestage.facts.framed import Fact
 
@@ -30,14 +31,22 @@ def parse_state(line: str) -> tuple[str, FileState]:
 
 
 class FileStates(Fact[dict[str, FileState]]):
-    """path -> FileState of those of `paths` that are regular files; one round trip for all of them."""
+    """path -> FileState of those of `paths` that are regular files; one round trip for all of them.
+
+    `marked`: a pattern of paths, as the shell has them -> a line; of these the files that have that line as well.
+    """
 
     @staticmethod
     def default() -> dict[str, FileState]:
         return {}
 
-    def ask(self, paths: Sequence[str]) -> str:
-        names = " ".join(shlex.quote(path) for path in paths)
+    def ask(self, paths: Sequence[str], marked: Mapping[str, str] = MappingProxyType({})) -> str:
+        names = " ".join(
+            [
+                *(shlex.quote(path) for path in paths),
+                *(f"$(grep -lxF -e {shlex.quote(line)} {pattern} 2>/dev/null)" for pattern, line in marked.items()),
+            ]
+        )
         return f'for f in {names}; do if test -f "$f"; then echo {SHOW_STATE}; fi; done'
 
     def parse(self, output: Sequence[str]) -> dict[str, FileState]:

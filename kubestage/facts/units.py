@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from kubestage.facts.framed import Fact
+from kubestage.started import is_current
 
 
 @dataclass(frozen=True)
 class UnitState:
     """A unit that exists.
 
-    `stale`: one of its configuration files was written after the unit was started.
+    `stale`: its configuration files are not as they were when it was started, or nobody knows how they were.
     `needs_reload`: its unit file changed since systemd read it.
     """
 
@@ -32,14 +31,13 @@ class UnitStates(Fact[dict[str, UnitState]]):
         return {}
 
     def ask(self, units: Mapping[str, Sequence[str]]) -> str:
-        properties = "LoadState,UnitFileState,ActiveState,ActiveEnterTimestamp,NeedDaemonReload"
+        properties = "LoadState,UnitFileState,ActiveState,NeedDaemonReload"
         lines = []
-        for unit, configuration in units.items():
-            files = " ".join(shlex.quote(path) for path in configuration) or "/nonexistent"
-            lines.append(
-                f"systemctl show {unit} --property={properties} --timestamp=us+utc; "
-                f"echo Newest=$(LC_ALL=C stat -c %.Y {files} 2>/dev/null | sort -n | tail -n 1); echo Unit={unit}"
-            )
+        for unit, files in units.items():
+            lines.append(f"systemctl show {unit} --property={properties}")
+            if files:
+                lines.append(f"{is_current(unit, files)} || echo Stale=yes")
+            lines.append(f"echo Unit={unit}")
         return "; ".join(lines)
 
     def parse(self, output: Sequence[str]) -> dict[str, UnitState]:
@@ -54,15 +52,8 @@ class UnitStates(Fact[dict[str, UnitState]]):
                 states[value] = UnitState(
                     enabled=seen.get("UnitFileState") in ("enabled", "static"),
                     active=seen.get("ActiveState") == "active",
-                    stale=float(seen.get("Newest") or 0) > _seconds(seen.get("ActiveEnterTimestamp", "")),
+                    stale="Stale" in seen,
                     needs_reload=seen.get("NeedDaemonReload") == "yes",
                 )
             seen = {}
         return states
-
-
-def _seconds(timestamp: str) -> float:
-    """Seconds since the epoch of a time that `systemctl show --timestamp=us+utc` prints; "" (never started) is 0."""
-    if not timestamp:
-        return 0.0
-    return datetime.strptime(timestamp, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC).timestamp()

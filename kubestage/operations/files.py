@@ -7,6 +7,7 @@ import io
 import shlex
 import tarfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -53,7 +54,7 @@ def put(files: Sequence[HostFile]) -> StringCommand:
     new, paths = _words(aside(file.path) for file in files), _words(file.path for file in files)
     folders = _words(dict.fromkeys(file.path.rpartition("/")[0] or "/" for file in files))
     return StringCommand(
-        # --touch: the modification time says when it was written here, which is what a service's restart goes by.
+        # --touch: else it would be of 1970.
         "base64 -d | tar --extract --touch --no-same-owner --preserve-permissions --directory / &&",
         f"sync {new} && for file in {paths}; do\n{_RENAME}\ndone && sync {folders}",
         _stdin=archive(files),
@@ -89,17 +90,23 @@ def differing(files: Iterable[HostFile], states: Mapping[str, FileState]) -> lis
 
 
 @operation()
-def write(files: Sequence[HostFile], absent: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
-    """Make `files` be on the host with that content, that mode and root as owner, and the files of `absent` not be."""
-    states = host.get_fact(FileStates, paths=[*(file.path for file in files), *absent])
+def write(
+    files: Sequence[HostFile], marked: Mapping[str, str] = MappingProxyType({})
+) -> Generator[StringCommand, None, None]:
+    """Make `files` be on the host with that content, that mode and root as owner.
+
+    `marked`: a pattern of paths -> a line; whatever has it there is of our making and goes, unless it is of `files`.
+    """
+    wanted = [file.path for file in files]
+    states = host.get_fact(FileStates, paths=wanted, **({"marked": marked} if marked else {}))
     wrong = differing(files, states)
-    surplus = [path for path in absent if path in states]
-    if not wrong and not surplus:
+    surplus = [path for path in states if path not in wanted]
+    if not (wrong or surplus):
         host.noop("files are as they should be")
     if wrong:
         yield put(wrong)
-    if surplus:
-        yield StringCommand("rm", *surplus)
+    for path in surplus:
+        yield StringCommand(f"rm {path} && rmdir --ignore-fail-on-non-empty $(dirname {path})")
 
 
 @operation()

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
+from gevent.lock import BoundedSemaphore
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
+from pyinfra.api.state import State
 
 from kubestage.facts.units import UnitStates
 
 
-@operation()
-def services(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
-    """Make each unit (-> its configuration files) be enabled and active, restarted when a file is newer than its start.
+class _Turns:
+    """One host after the other, and none after one that has failed."""
 
-    Going by the files' times rather than by what this run wrote, a restart that a killed run owed is made up for.
+    def __init__(self) -> None:
+        self._lock = BoundedSemaphore()
+        self._at_work = ""
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """The time in which it is the turn of the host `name`; a failure to leave it in order is the host's failure."""
+        with self._lock:
+            if self._at_work:
+                raise OperationError(f"{name}: not restarted here, as {self._at_work} has failed to restart")
+            self._at_work = name
+            yield
+            self._at_work = ""
+
+
+_turns: WeakKeyDictionary[State, _Turns] = WeakKeyDictionary()
+
+
+@operation()
+def services(units: Mapping[str, Sequence[str]], proof: str = "") -> Generator[StringCommand, None, None]:
+    """Make each unit (-> its configuration files) be enabled and active, and started with what is in the files now.
+
+    The units record by themselves what they were started with (kubestage.started), so a restart that a killed run owed
+    is made up for. `proof`: a command that ends well once those that were started work.
+
+    What runs is restarted on one host after the other: containers of Docker's stop with it, and a configuration that it
+    can't run with is met on the first host alone. What does not run is started on all hosts at once.
     """
     states = host.get_fact(UnitStates, units=units)
     missing = [unit for unit in units if unit not in states]
@@ -24,16 +53,21 @@ def services(units: Mapping[str, Sequence[str]]) -> Generator[StringCommand, Non
             f"{host.name}: systemd has no usable unit {', '.join(missing)} (not installed, or masked). "
             f"See `systemctl status {missing[0]}` there."
         )
-    restart = [unit for unit in units if unit in missing or states[unit].stale or states[unit].needs_reload]
-    start = [unit for unit in units if unit not in restart and not states[unit].active]
+    stale = [unit for unit in units if unit in missing or states[unit].stale or states[unit].needs_reload]
+    started = [unit for unit in units if unit in stale or not states[unit].active]
     enable = [unit for unit in units if unit in missing or not states[unit].enabled]
     if any(state.needs_reload for state in states.values()):
         yield StringCommand("systemctl daemon-reload")
     if enable:
         yield StringCommand("systemctl enable --quiet", *enable)
-    if restart or start:
-        yield StringCommand("systemctl restart", *restart, *start)
-    if not (enable or restart or start):
+    if started:
+        start = StringCommand("systemctl restart", *started, *(["&&", proof] if proof else []))
+        if host.state.is_executing and any(states[unit].active for unit in started):
+            with _turns.setdefault(host.state, _Turns()).turn(host.name):
+                yield start
+        else:
+            yield start
+    if not (enable or started):
         host.noop(f"running with their configuration: {', '.join(units)}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shlex
 import subprocess
-import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from socket import gethostname
 
@@ -37,6 +38,7 @@ from kubestage.facts.system import HostNames, LoadedModules, Swap, SwapState, Sy
 from kubestage.facts.units import UnitState, UnitStates
 from kubestage.facts.unknown import Unknown
 from kubestage.host_file import HostFile
+from kubestage.started import recorded
 
 
 def sh(command: str) -> list[str]:
@@ -204,90 +206,69 @@ class TestTexts:
         }
 
 
-STARTED = 1795532400  # 2026-11-24 15:00:00 UTC
-
-
 class TestUnitStates:
     # Recorded: `systemctl show … --timestamp=us+utc` of systemd 252.
-    DOCKER = (
-        "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
-        "ActiveEnterTimestamp=Tue 2026-11-24 15:00:00.250000 UTC\n"
-    )
-    MISSING = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\nActiveEnterTimestamp=\n"
+    DOCKER = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
+    MISSING = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\n"
 
     @pytest.mark.parametrize(
         ("lines", "state"),
         [
-            (DOCKER + "Newest=", UnitState(True, True, False, False)),
-            (DOCKER + f"Newest={STARTED}.249", UnitState(True, True, False, False)),
-            (DOCKER + f"Newest={STARTED}.251", UnitState(True, True, True, False)),
+            (DOCKER, UnitState(True, True, False, False)),
+            (DOCKER + "Stale=yes", UnitState(True, True, True, False)),
             (
-                DOCKER.replace("=active", "=activating").replace("=enabled", "=disabled") + "Newest=",
+                DOCKER.replace("=active", "=activating").replace("=enabled", "=disabled"),
                 UnitState(False, False, False, False),
             ),
-            (DOCKER.replace("Reload=no", "Reload=yes") + "Newest=", UnitState(True, True, False, True)),
-            (DOCKER.replace("=enabled", "=static") + "Newest=", UnitState(True, True, False, False)),
-            (DOCKER.replace("=loaded", "=masked") + "Newest=1", None),
-            (MISSING + "Newest=", None),
+            (DOCKER.replace("Reload=no", "Reload=yes"), UnitState(True, True, False, True)),
+            (DOCKER.replace("=enabled", "=static"), UnitState(True, True, False, False)),
+            (DOCKER.replace("=loaded", "=masked") + "Stale=yes", None),
+            (MISSING, None),
         ],
-        ids=["right", "older file", "newer file", "disabled", "reload", "static", "masked", "missing"],
+        ids=["right", "stale", "disabled", "reload", "static", "masked", "missing"],
     )
     def test_parsed(self, lines: str, state: UnitState | None) -> None:
         states = UnitStates().parse([*lines.splitlines(), "Unit=docker.service"])
         assert states == ({"docker.service": state} if state else {})
 
-    def test_never_started_is_stale_when_it_has_a_file(self) -> None:
-        lines = self.DOCKER.replace("Tue 2026-11-24 15:00:00.250000 UTC", "") + "Newest=1.0\nUnit=docker.service"
-        assert UnitStates().parse(lines.splitlines())["docker.service"].stale
-
-    def test_by_their_command(self, tmp_path: Path) -> None:
-        """Two units; the newest of a unit's files counts, and one that is missing does not."""
-        old, new = tmp_path / "old", tmp_path / "new"
-        for path, day in ((old, 23), (new, 25)):
-            path.write_text("")
-            moment = datetime(2026, 11, day, tzinfo=UTC).timestamp()
-            subprocess.run(["touch", "-d", f"@{moment}", path], check=True)
-        units = {
-            "docker.service": [str(old)],
-            "containerd.service": [str(new), str(old), str(tmp_path / "missing")],
-            "kubelet.service": (),
-            "none.service": [str(new)],
-        }
-        show = f"case $2 in none.service) printf '{self.MISSING}';; *) printf '{self.DOCKER}';; esac"
-        result = run_with(tmp_path, fact(UnitStates, units=units), {"systemctl": show})
-        assert result.stderr == ""
-        states = UnitStates().process(result.stdout.splitlines())
-        assert {unit: state.stale for unit, state in states.items()} == {
-            "docker.service": False,
-            "containerd.service": True,
-            "kubelet.service": False,
-        }
-
     def test_a_unit_that_nothing_is_said_of_is_not_the_one_before(self) -> None:
-        lines = [*self.DOCKER.splitlines(), "Newest=", "Unit=docker.service", "Newest=", "Unit=other.service"]
+        lines = [*self.DOCKER.splitlines(), "Stale=yes", "Unit=docker.service", "Unit=other.service"]
         assert list(UnitStates().parse(lines)) == ["docker.service"]
 
-    def test_parts_of_a_second_count(self, tmp_path: Path) -> None:
-        """A file that is written a moment after the start of the service is newer."""
-        path = tmp_path / "file"
-        path.write_text("")
-        command = fact(UnitStates, units={"docker.service": [str(path)]})
-        for part, stale in ((".200", False), (".300", True)):
-            subprocess.run(["touch", "-d", f"@{STARTED}{part}", path], check=True)
-            result = run_with(tmp_path, command, {"systemctl": f"printf '{self.DOCKER}'"})
-            assert UnitStates().process(result.stdout.splitlines())["docker.service"].stale is stale
+    def stale(self, folder: Path, units: dict[str, Sequence[str]]) -> dict[str, bool]:
+        """By the fact's command, whose paths are moved into `folder`."""
+        show = f"case $2 in none.service) printf '{self.MISSING}';; *) printf '{self.DOCKER}';; esac"
+        result = run_with(folder, fact(UnitStates, units=units), {"systemctl": show}, moved=("/etc/", "/run/"))
+        assert result.stderr == ""
+        return {unit: state.stale for unit, state in UnitStates().process(result.stdout.splitlines()).items()}
 
-    def test_times_are_utc_wherever_the_run_is_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TZ", "Asia/Shanghai")
-        time.tzset()
-        try:
-            lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.200", "Unit=docker.service"]
-            assert not UnitStates().parse(lines)["docker.service"].stale
-            lines = [*self.DOCKER.splitlines(), f"Newest={STARTED}.300", "Unit=docker.service"]
-            assert UnitStates().parse(lines)["docker.service"].stale
-        finally:
-            monkeypatch.undo()
-            time.tzset()
+    def start(self, folder: Path, unit: str, files: Sequence[str]) -> None:
+        """What systemd does before it starts a unit that records its configuration."""
+        words = shlex.split(recorded(unit, files).removeprefix("ExecStartPre=-"))
+        assert words[:2] == ["/bin/sh", "-c"]
+        run_with(folder, words[2], {}, moved=("/etc/", "/run/"))
+
+    def test_by_what_it_was_started_with(self, tmp_path: Path) -> None:
+        """Whatever the clock says, and whoever started it."""
+        files = ["/etc/a.conf", "/etc/b.conf"]
+        units: dict[str, Sequence[str]] = {"docker.service": files, "kubelet.service": (), "none.service": files}
+        (tmp_path / "etc").mkdir()
+        a, b = tmp_path / "etc/a.conf", tmp_path / "etc/b.conf"
+        a.write_text("1\n")
+        assert self.stale(tmp_path, units) == {"docker.service": True, "kubelet.service": False}  # never started
+        self.start(tmp_path, "docker.service", files)
+        assert not self.stale(tmp_path, units)["docker.service"]
+        os.utime(a, (2**32, 2**32))
+        assert not self.stale(tmp_path, units)["docker.service"]
+        a.write_text("2\n")
+        os.utime(a, (1, 1))
+        assert self.stale(tmp_path, units)["docker.service"]
+        a.write_text("1\n")
+        assert not self.stale(tmp_path, units)["docker.service"]
+        b.write_text("new\n")
+        assert self.stale(tmp_path, units)["docker.service"]
+        self.start(tmp_path, "docker.service", files)
+        assert not self.stale(tmp_path, units)["docker.service"]
 
 
 class TestKubeadm:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from fake_hosts import Facts, Told, fact, run, told_by, unpacked, writes
 from stub_programs import calls, run_with
 
 from kubestage.facts.files import FileStates, Missing
+from kubestage.facts.framed import unframed
 from kubestage.host_file import HostFile
 from kubestage.operations import files
 
@@ -19,8 +19,8 @@ OPEN = HostFile("/etc/demo/open.conf", "größe = 1\n")
 SECRET = HostFile("/etc/demo/secret", "key\n", mode="600")
 
 
-def disk(*lines: str, absent: Sequence[str] = ()) -> Facts:
-    return {fact(FileStates, paths=[OPEN.path, SECRET.path, *absent]): lines}
+def disk(*lines: str, **marked: dict[str, str]) -> Facts:
+    return {fact(FileStates, paths=[OPEN.path, SECRET.path], **marked): lines}
 
 
 def line(file: HostFile, mode: str = "", owner: str = "0:0", content: str | None = None) -> str:
@@ -29,8 +29,8 @@ def line(file: HostFile, mode: str = "", owner: str = "0:0", content: str | None
     return f"{mode or file.mode} {owner} {there.sha256} {file.path}"
 
 
-def write(facts: Facts, absent: Sequence[str] = ()) -> list[Told]:
-    return told_by(files.write, facts, files=[OPEN, SECRET], absent=absent)
+def write(facts: Facts, **marked: dict[str, str]) -> list[Told]:
+    return told_by(files.write, facts, files=[OPEN, SECRET], **marked)
 
 
 def test_as_they_should_be() -> None:
@@ -65,11 +65,46 @@ def test_content_is_on_no_command_line() -> None:
     assert [told for told in write(disk()) if "key" in told.command or "größe" in told.command] == []
 
 
-def test_absent() -> None:
-    absent = ["/etc/demo/old", "/etc/demo/older"]
-    there = [line(OPEN), line(SECRET)]
-    assert write(disk(*there, line(HostFile("/etc/demo/old", "")), absent=absent), absent) == [Told("rm /etc/demo/old")]
-    assert write(disk(*there, absent=absent), absent) == []
+class TestWhatIsNoLongerWanted:
+    MARK = "# demo: ours"
+
+    def left(self, folder: Path, *wanted: HostFile) -> list[str]:
+        """What is there once those that are ours and not `wanted` are gone."""
+        marked = {f"{folder}/etc/*/hosts.toml": self.MARK}
+        question = fact(FileStates, paths=[file.path for file in wanted], marked=marked)
+        answer = unframed(run_with(folder, question, {}).stdout.splitlines())
+        for told in told_by(files.write, {question: answer}, files=wanted, marked=marked):
+            if not told.stdin:
+                assert run_with(folder, told.command, {}).returncode == 0
+        return sorted(str(path.relative_to(folder / "etc")) for path in (folder / "etc").rglob("*"))
+
+    def test_it_goes_by_its_mark(self, tmp_path: Path) -> None:
+        contents = {
+            "docker.io": f"{self.MARK}\n[host]\n",
+            "ghcr.io": f"{self.MARK}\n",
+            "quay.io": f"{self.MARK}\n",
+            "theirs.example": "[host]\n",
+            "quoted.example": f'# like "{self.MARK}"\n',
+        }
+        for name, content in contents.items():
+            (tmp_path / "etc" / name).mkdir(parents=True)
+            (tmp_path / "etc" / name / "hosts.toml").write_text(content)
+        (tmp_path / "etc/quay.io/ca.crt").touch()
+        wanted = HostFile(f"{tmp_path}/etc/docker.io/hosts.toml", contents["docker.io"])
+        assert self.left(tmp_path, wanted) == [
+            "docker.io",
+            "docker.io/hosts.toml",
+            "quay.io",
+            "quay.io/ca.crt",
+            "quoted.example",
+            "quoted.example/hosts.toml",
+            "theirs.example",
+            "theirs.example/hosts.toml",
+        ]
+
+    def test_none_is_there(self, tmp_path: Path) -> None:
+        (tmp_path / "etc").mkdir()
+        assert self.left(tmp_path) == []
 
 
 def test_files_of_nothing() -> None:

@@ -1,10 +1,13 @@
-"""Services: enabled, started, restarted when their configuration is newer; and left alone when all is right."""
+"""Services: enabled, started, restarted when they run with an old configuration; left alone when all is right."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from fake_hosts import Facts, Hosts, fact, run
+from fake_hosts import Facts, Hosts, RecordingConnector, Replies, fact, run
 from pyinfra.api import OperationError
+from pyinfra.api.exceptions import PyinfraError
 
 from kubestage.facts.units import UnitStates
 from kubestage.operations import systemd
@@ -17,8 +20,7 @@ def unit(
     load: str = "loaded",
     file: str = "enabled",
     active: str = "active",
-    started: str = "Tue 2026-11-24 15:00:00.000000 UTC",
-    newest: str = "",
+    stale: bool = False,
     reload: str = "no",
 ) -> list[str]:
     """What UnitStates prints of a unit; all is right with it unless said otherwise."""
@@ -26,15 +28,13 @@ def unit(
         f"LoadState={load}",
         f"ActiveState={active}",
         f"UnitFileState={file}",
-        f"ActiveEnterTimestamp={started}",
         f"NeedDaemonReload={reload}",
-        f"Newest={newest}",
+        *(["Stale=yes"] if stale else []),
         f"Unit={name}",
     ]
 
 
 GOOD = unit("docker.service")
-BEFORE, AFTER = "1795532399.5", "1795532400.25"  # 2026-11-24 15:00:00 UTC is 1795532400
 
 
 def services(containerd: list[str]) -> list[str]:
@@ -46,11 +46,9 @@ def services(containerd: list[str]) -> list[str]:
     ("containerd", "commands"),
     [
         (unit("containerd.service"), []),
-        (unit("containerd.service", newest=BEFORE), []),
-        (unit("containerd.service", newest=AFTER), ["systemctl restart containerd.service"]),
+        (unit("containerd.service", stale=True), ["systemctl restart containerd.service"]),
         (unit("containerd.service", active="inactive"), ["systemctl restart containerd.service"]),
-        (unit("containerd.service", active="failed", newest=AFTER), ["systemctl restart containerd.service"]),
-        (unit("containerd.service", active="inactive", started=""), ["systemctl restart containerd.service"]),
+        (unit("containerd.service", active="failed", stale=True), ["systemctl restart containerd.service"]),
         (unit("containerd.service", file="disabled"), ["systemctl enable --quiet containerd.service"]),
         (unit("containerd.service", file="static"), []),
         (unit("containerd.service", reload="yes"), ["systemctl daemon-reload", "systemctl restart containerd.service"]),
@@ -63,7 +61,7 @@ def services(containerd: list[str]) -> list[str]:
             ],
         ),
     ],
-    ids=["right", "older file", "newer file", "stopped", "failed", "never", "disabled", "static", "reload", "all"],
+    ids=["right", "stale", "stopped", "failed", "disabled", "static", "reload", "all"],
 )
 def test_services(containerd: list[str], commands: list[str]) -> None:
     assert services(containerd) == commands
@@ -73,10 +71,57 @@ def test_all_of_them_in_one_command() -> None:
     facts = {
         fact(UnitStates, units=CONFIG): [
             *unit("containerd.service", active="inactive"),
-            *unit("docker.service", newest=AFTER),
+            *unit("docker.service", stale=True),
         ]
     }
-    assert run(systemd.services, facts, units=CONFIG) == ["systemctl restart docker.service containerd.service"]
+    assert run(systemd.services, facts, units=CONFIG) == ["systemctl restart containerd.service docker.service"]
+
+
+class TestOneHostAfterTheOther:
+    NAMES = ("w1", "w2", "w3")
+    RESTART = "systemctl restart containerd.service docker.service"
+
+    def hosts(self, replies: Replies | None = None, active: str = "active") -> Hosts:
+        """All of them run what is not on disk, or don't run."""
+        units = [line for name in CONFIG for line in unit(name, active=active, stale=True)]
+        facts = {key: {fact(UnitStates, units=CONFIG): units} for key in self.NAMES}
+        hosts = Hosts(facts, dict.fromkeys(self.NAMES, replies or {}), {"fake_delay": 0.03})
+        for name in self.NAMES:
+            hosts.prepare(name, systemd.services, units=CONFIG)
+        return hosts
+
+    def at_work(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> int:
+        """On how many hosts a restart was at work at the same time, at most."""
+        now, most = 0, 0
+        run_it = RecordingConnector.run_shell_command
+
+        def counted(self: RecordingConnector, command: Any, *arguments: Any, **named: Any) -> Any:
+            nonlocal now, most
+            if "systemctl restart" not in str(command):
+                return run_it(self, command, *arguments, **named)
+            now += 1
+            most = max(most, now)
+            result = run_it(self, command, *arguments, **named)
+            now -= 1
+            return result
+
+        monkeypatch.setattr(RecordingConnector, "run_shell_command", counted)
+        hosts.execute()
+        return most
+
+    def test_a_restart_of_what_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hosts = self.hosts()
+        assert self.at_work(hosts, monkeypatch) == 1
+        assert {name: hosts.commands(name) for name in self.NAMES} == {key: [self.RESTART] for key in self.NAMES}
+
+    def test_a_start_of_what_does_not_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.at_work(self.hosts(active="inactive"), monkeypatch) == 3
+
+    def test_none_is_restarted_after_a_failure(self) -> None:
+        hosts = self.hosts({"systemctl restart": {"success": False}})
+        with pytest.raises(PyinfraError, match="not restarted here, as w1 has failed to restart"):
+            hosts.execute()
+        assert [name for name in self.NAMES if hosts.commands(name)] == ["w1"]
 
 
 @pytest.mark.parametrize("load", ["not-found", "masked", "bad-setting"])
@@ -103,7 +148,7 @@ class TestFirstPresent:
         assert first_present(*unit(CLOCKS[0]), *unit(CLOCKS[1], active="inactive")) == []
 
     @pytest.mark.parametrize("wrong", [{"active": "inactive"}, {"file": "disabled"}], ids=str)
-    def test_the_first_does_not_run(self, wrong: dict[str, str]) -> None:
+    def test_the_first_does_not_run(self, wrong: dict[str, Any]) -> None:
         commands = first_present(*unit(CLOCKS[0], **wrong), *unit(CLOCKS[1]))
         assert commands == ["systemctl enable --quiet --now chrony.service"]
 

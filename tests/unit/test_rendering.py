@@ -12,7 +12,7 @@ import yaml
 from sample_cluster import GROUPS, NO_SPEAKER, group_data, hosts_data
 from sample_reports import bare
 
-from kubestage import apt_sources, kubeadm, kubelet, runtime, static_pods
+from kubestage import apt_sources, kubeadm, kubelet, runtime, started, static_pods
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Workload
 from kubestage.merge import merged
@@ -229,6 +229,7 @@ class TestKubelet:
             'Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml '
             '--config-dir=/etc/kubernetes/kubelet.conf.d --hostname-override=w1"' in unit.content.splitlines()
         )
+        assert started.recorded("kubelet.service", [config.path, unit.path]) in unit.content.splitlines()
 
     def test_none(self) -> None:
         """Nameservers are a host's own: kubeadm keeps those of the control plane's system for all nodes alike."""
@@ -302,6 +303,11 @@ class TestRuntime:
                 "host": {"http://q:1": {"capabilities": both}},
             },
         }
+
+    def test_they_can_be_told_from_others(self) -> None:
+        """By the line with which a run that no longer wants them finds them."""
+        (file,) = runtime.registry_hosts(settings(**profile({"quay.io": ["https://z.example"]})))
+        assert file.content.splitlines()[0] == runtime.MIRROR_MARK
 
     def test_mirrors_are_asked_in_their_order(self) -> None:
         (file,) = runtime.registry_hosts(settings(**profile({"quay.io": ["https://z.example", "https://a.example"]})))

@@ -155,11 +155,11 @@ def test_kubelet_settings(machine: Machine, node: str, settings: Settings, targe
         remedy = f"{target.deploy}; if it stays: systemctl cat kubelet on {node}"
         problems.append(Problem(node, f"the kubelet should run with {folder}", remedy, "flags", " ".join(running)))
     units = UnitStates()
-    told = machine.run(units.command({"kubelet.service": [file.path for file in files]})).stdout
+    told = machine.run(units.command({"kubelet.service": kubelet.CONFIGURATION})).stdout
     state = units.process(told.splitlines()).get("kubelet.service")
     if state and state.stale:
         problems.append(
-            Problem(node, "its settings are newer than the kubelet that runs", target.deploy, kubelet.CONFIG)
+            Problem(node, "the kubelet that runs was started with other settings", target.deploy, kubelet.CONFIG)
         )
     used = api.get(f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"]
     problems += [
