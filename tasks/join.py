@@ -20,4 +20,4 @@ def workers(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",
         )
-        operations.running(configuration=kubelet.CONFIGURATION, name="kubelet")
+        operations.running(configuration=kubelet.CONFIGURATION, timeout_s=plan.settings.timeout_s(60), name="kubelet")

@@ -16,5 +16,6 @@ def install(plan: HostPlan) -> None:
     apt.pinned(
         packages=apt_sources.kubernetes_packages(plan),
         entries=apt_sources.sources(plan),
+        timeout_s=plan.settings.timeout_s(300),
         name="kubelet, kubeadm, kubectl",
     )

@@ -14,7 +14,9 @@ def install(plan: HostPlan) -> None:
     settings = plan.settings
     containerd_files = [runtime.containerd_config(settings), *runtime.registry_hosts(settings)]
     # First of all: the repositories' keys are fetched by HTTPS.
-    apt.installed(packages=("ca-certificates", "openssl"), name="Programs for certificates")
+    apt.installed(
+        packages=("ca-certificates", "openssl"), timeout_s=settings.timeout_s(300), name="Programs for certificates"
+    )
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.write(
         files=[*containerd_files, runtime.docker_config(settings), *runtime.unit_files()],
@@ -25,6 +27,7 @@ def install(plan: HostPlan) -> None:
         packages=apt_sources.runtime_packages(plan),
         entries=apt_sources.sources(plan),
         replaced=runtime.REPLACED,
+        timeout_s=settings.timeout_s(300),
         name="containerd and Docker",
     )
     systemd.services(units=runtime.UNITS, name="Services of containerd and Docker")

@@ -24,20 +24,25 @@ _UPDATE = f"{_APT} -o APT::Update::Error-Mode=any update"
 # A source of somebody else's that is dead must not stop us, as long as it is not needed.
 _UPDATE_ALL = f"{{ free {_UPDATE} || echo 'Not all package lists could be had: see above.' >&2; }}"
 
-# `free COMMAND`: run it once nobody else is at work with packages: a first boot's own upgrade, or what a run that was
-# killed has left running. apt itself can wait for one of its locks alone, and dpkg for none.
-_FREE = """\
+
+def _free(timeout_s: int) -> str:
+    """`free COMMAND`: run it once nobody else is at work with packages; wait for that so long, all in all.
+
+    It may be a first boot's own upgrade, or what a run that was killed has left running. apt itself can wait for one of
+    its locks alone, and dpkg for none.
+    """
+    return f"""\
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-deadline=$(($(date +%s) + 300))
-free() {
+deadline=$(($(date +%s) + {timeout_s}))
+free() {{
     while ! said=$("$@" 2>&1); do
         case $said in
             *"Could not get lock"* | *"was locked by"*) test $(date +%s) -lt $deadline ;;
             *) false ;;
-        esac || { echo "$said" >&2; return 1; }
+        esac || {{ echo "$said" >&2; return 1; }}
         sleep 0.5
     done
-}
+}}
 """
 
 
@@ -124,14 +129,15 @@ def _shared_options(other: Entry) -> dict[str, str]:
 
 @operation()
 def pinned(
-    packages: Mapping[str, str], entries: Sequence[Source], replaced: Sequence[str] = ()
+    packages: Mapping[str, str], entries: Sequence[Source], timeout_s: int, replaced: Sequence[str] = ()
 ) -> Generator[StringCommand, None, None]:
     """Make each package (name -> version) be installed at exactly that version and held.
 
     `entries` are those of SOURCES. Where a list of theirs can't be had, their keys are fetched anew: one may have been
     replaced. The distribution's own package lists are read anew only when something has to come from there; one that
     can't be had is told of when the packages can't either. A dpkg run that was cut off is finished first.
-    Packages of `replaced` are removed as the others come.
+    Packages of `replaced` are removed as the others come. `timeout_s`: how long it may wait for somebody else who is at
+    work with packages.
     """
     states = host.get_fact(PackageStates, names=sorted([*packages, *replaced]))
     if all(
@@ -149,7 +155,7 @@ def pinned(
     renew = " ".join(f"{{ {download(entry.key_address, entry.key)}; }};" for entry in entries)
     update = f"free {_UPDATE} {_OURS_ALONE}"
     yield StringCommand(
-        _FREE,
+        _free(timeout_s),
         "free dpkg --force-confold --configure -a &&",
         f'{{ {update} || {{ had=$({keys}); {renew} test "$({keys})" != "$had" && {update}; }}; }} &&',
         f"if ! files=$({install} --print-uris -qq {wanted} 2>/dev/null) ||",
@@ -159,8 +165,11 @@ def pinned(
 
 
 @operation()
-def installed(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Make `packages` of the distribution be there, at any version. Package lists are read anew only when they lack."""
+def installed(packages: Sequence[str], timeout_s: int) -> Generator[StringCommand, None, None]:
+    """Make `packages` of the distribution be there, at any version. Package lists are read anew only when they lack.
+
+    `timeout_s`: as in pinned().
+    """
     states = host.get_fact(PackageStates, names=sorted(packages))
     missing = " ".join(name for name in packages if name not in states)
     if not missing:
@@ -168,7 +177,7 @@ def installed(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
         return
     install = f"{_APT} -y --no-install-recommends install {missing}"
     yield StringCommand(
-        _FREE,
+        _free(timeout_s),
         "free dpkg --force-confold --configure -a &&",
         f"{{ free {install} || {{ {_UPDATE_ALL}; free {install}; }}; }}",
     )

@@ -9,20 +9,19 @@ from pyinfra.api.operation import operation
 
 from kubestage.operations import systemd
 
-_WITHIN_S = 60
 _LISTENS = "' 0100007F:2808 [0-9A-F:]* 0A '"  # on 127.0.0.1:10248, as /proc/net/tcp has it: there it tells its health
 
 
 @operation()
-def running(configuration: Sequence[str]) -> Generator[StringCommand, None, None]:
+def running(configuration: Sequence[str], timeout_s: int = 60) -> Generator[StringCommand, None, None]:
     """Make the kubelet be enabled and run with what is in the files `configuration`.
 
     A kubelet that can't read its configuration ends at once, and systemd starts it again and again: after a start it is
     waited for, before the next host's is restarted.
     """
     healthy = (
-        f'{{ timeout {_WITHIN_S} sh -c "until grep -q {_LISTENS} /proc/net/tcp; do sleep 0.1; done" || '
+        f'{{ timeout {timeout_s} sh -c "until grep -q {_LISTENS} /proc/net/tcp; do sleep 0.1; done" || '
         "{ journalctl --unit kubelet --lines 15 --no-pager >&2; "
-        f"echo 'the kubelet was started, and does not run {_WITHIN_S} s later' >&2; exit 1; }}; }}"
+        f"echo 'the kubelet was started, and does not run {timeout_s} s later' >&2; exit 1; }}; }}"
     )
     yield from systemd.services._inner({"kubelet.service": configuration}, proof=healthy)

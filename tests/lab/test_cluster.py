@@ -125,7 +125,7 @@ DRIFTS = (
     Drift("w1", "true", (), "Kubernetes packages | kubelet, kubeadm, kubectl"),
     Drift(
         "w2",
-        "echo 'maxPods: 7' >>/etc/kubernetes/kubelet.conf.d/kubestage.conf",
+        "echo 'maxPods: 50' >>/etc/kubernetes/kubelet.conf.d/kubestage.conf && systemctl restart kubelet",
         ("test_hosts.py::test_kubelet_settings[w2]",),
         "Kubernetes packages | The kubelet's settings",
     ),

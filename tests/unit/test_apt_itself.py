@@ -140,11 +140,13 @@ class System:
                 assert self.do(told.command).returncode == 0
         return len(commands)
 
-    def install(self, *packages: str) -> subprocess.CompletedProcess[str]:
+    def install(self, *packages: str, replaced: str = "") -> subprocess.CompletedProcess[str]:
         """Do the operation on a host that has none of `packages`; dpkg's part in it is done by nobody."""
-        facts: dict[str, list[str]] = {fact(PackageStates, names=sorted(packages)): []}
+        others = [replaced] if replaced else []
+        there = [f"{name} 1.0 install ok installed" for name in others]
+        facts = {fact(PackageStates, names=sorted([*packages, *others])): there}
         wanted = dict.fromkeys(packages, "1.0")
-        (command,) = run(apt.pinned, facts, packages=wanted, entries=self.entries)
+        (command,) = run(apt.pinned, facts, packages=wanted, entries=self.entries, timeout_s=9, replaced=others)
         return self.do(command)
 
 
@@ -331,3 +333,18 @@ class TestListsThatCanNotBeHad:
         assert installed.returncode != 0
         assert f"{system.address}/gone" in installed.stderr
         assert "Unable to locate package no-such-package" in installed.stderr
+
+
+def test_what_ours_replace_goes_in_the_same_step(system: System) -> None:
+    """Though the packages do not say that they conflict."""
+    system.write(
+        "/var/lib/dpkg/status",
+        "Package: podman-docker\nStatus: install ok installed\nPriority: optional\nSection: x\nMaintainer: x\n"
+        "Architecture: all\nVersion: 1.0\nDescription: x\n",
+    )
+    system.keep_sources()
+    installed = system.install("docker-ce", replaced="podman-docker")
+    assert installed.returncode == 0, installed.stderr
+    done = [call for call in calls(system.folder) if "--remove" in call or "--unpack" in call]
+    assert "--remove" in done[0] and "podman-docker" in done[0]
+    assert "--unpack" in done[1] and "docker-ce_1.0_all.deb" in done[1]

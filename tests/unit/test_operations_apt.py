@@ -83,7 +83,7 @@ UPDATE = f"free {APT} -o APT::Update::Error-Mode=any update"
 SUMS = "sha256sum /etc/apt/keyrings/k.asc /etc/apt/keyrings/d.asc 2>/dev/null"
 RENEW = " ".join(f"{{ {files.download(source.key_address, source.key)}; }};" for source in ENTRIES)
 PINNED = (
-    f"{apt._FREE} free dpkg --force-confold --configure -a && "
+    f"{apt._free(300)} free dpkg --force-confold --configure -a && "
     f"{{ {UPDATE} {OURS_ALONE} || {{ had=$({SUMS}); {RENEW} "
     f'test "$({SUMS})" != "$had" && {UPDATE} {OURS_ALONE}; }}; }} && '
     f"if ! files=$({INSTALL} --print-uris -qq {WANTED} 2>/dev/null) || "
@@ -96,7 +96,7 @@ PINNED = (
 class TestPinned:
     def go(self, *lines: str) -> list[str]:
         ask = fact(PackageStates, names=["kubectl", "kubelet"])
-        return run(apt.pinned, {ask: lines}, packages=PACKAGES, entries=ENTRIES)
+        return run(apt.pinned, {ask: lines}, packages=PACKAGES, entries=ENTRIES, timeout_s=300)
 
     def test_installed_and_held(self) -> None:
         assert self.go("kubectl 1.36.3-1.1 hold ok installed", "kubelet 1.36.3-1.1 hold ok installed") == []
@@ -119,7 +119,9 @@ class TestPinned:
     def test_what_they_replace_goes_as_they_come(self) -> None:
         ask = fact(PackageStates, names=["docker.io", "kubectl", "kubelet", "runc"])
         there = ["runc 1.1.5 install ok installed"]
-        (command,) = run(apt.pinned, {ask: there}, packages=PACKAGES, entries=ENTRIES, replaced=["docker.io", "runc"])
+        (command,) = run(
+            apt.pinned, {ask: there}, packages=PACKAGES, entries=ENTRIES, timeout_s=300, replaced=["docker.io", "runc"]
+        )
         assert command == PINNED.replace(WANTED, f"{WANTED} runc-")
 
     def test_none_is_known(self) -> None:
@@ -197,12 +199,12 @@ class TestInstalled:
         return {fact(PackageStates, names=sorted(self.NAMES)): lines}
 
     def test_there(self) -> None:
-        assert run(apt.installed, self.facts(*self.NAMES), packages=self.NAMES) == []
+        assert run(apt.installed, self.facts(*self.NAMES), packages=self.NAMES, timeout_s=9) == []
 
     @pytest.mark.parametrize("lists", ["known", "stale"])
     def test_missing(self, tmp_path: Path, lists: str) -> None:
         """Package lists are read anew only when apt does not find the package by them."""
-        (command,) = run(apt.installed, self.facts("ca-certificates"), packages=self.NAMES)
+        (command,) = run(apt.installed, self.facts("ca-certificates"), packages=self.NAMES, timeout_s=9)
         stale = f"case \"$*\" in *' update'*) touch {tmp_path}/read;; *) test -e {tmp_path}/read || exit 100;; esac"
         programs = {"dpkg": "", "apt-get": stale if lists == "stale" else ""}
         assert run_with(tmp_path, command, programs).returncode == 0
@@ -210,5 +212,5 @@ class TestInstalled:
         assert words == ["-a", "openssl", *(["update", "openssl"] if lists == "stale" else [])]
 
     def test_not_to_be_had(self, tmp_path: Path) -> None:
-        (command,) = run(apt.installed, self.facts(), packages=self.NAMES)
+        (command,) = run(apt.installed, self.facts(), packages=self.NAMES, timeout_s=9)
         assert run_with(tmp_path, command, {"dpkg": "", "apt-get": "exit 100"}).returncode != 0

@@ -119,9 +119,10 @@ class TestOneHostAfterTheOther:
 
     def test_none_is_restarted_after_a_failure(self) -> None:
         hosts = self.hosts({"systemctl restart": {"success": False}})
-        with pytest.raises(PyinfraError, match="not restarted here, as w1 has failed to restart"):
+        with pytest.raises(PyinfraError) as error:
             hosts.execute()
-        assert [name for name in self.NAMES if hosts.commands(name)] == ["w1"]
+        (first,) = (name for name in self.NAMES if hosts.commands(name))
+        assert f"not restarted here, as {first} has failed to restart" in str(error.value)
 
 
 @pytest.mark.parametrize("load", ["not-found", "masked", "bad-setting"])
