@@ -56,12 +56,12 @@ def services(units: Mapping[str, Sequence[str]], proof: str = "") -> Generator[S
     stale = [unit for unit in units if unit in missing or states[unit].stale or states[unit].needs_reload]
     started = [unit for unit in units if unit in stale or not states[unit].active]
     enable = [unit for unit in units if unit in missing or not states[unit].enabled]
-    if any(state.needs_reload for state in states.values()):
-        yield StringCommand("systemctl daemon-reload")
     if enable:
         yield StringCommand("systemctl enable --quiet", *enable)
     if started:
-        start = StringCommand("systemctl restart", *started, *(["&&", proof] if proof else []))
+        # systemd 252 does not tell of a new folder of drop-ins that it has to reload.
+        words = ["systemctl daemon-reload && systemctl restart", *started, *(["&&", proof] if proof else [])]
+        start = StringCommand(*words)
         if host.state.is_executing and any(states[unit].active for unit in started):
             with _turns.setdefault(host.state, _Turns()).turn(host.name):
                 yield start

@@ -34,7 +34,7 @@ def test_it_runs_with_its_settings() -> None:
 @pytest.mark.parametrize("restart", [commands(stale=True), commands(active="activating")])
 def test_a_restart_is_waited_for(restart: list[str]) -> None:
     (command,) = restart
-    assert command.startswith("systemctl restart kubelet.service && { timeout 60 sh -c ")
+    assert command.startswith("systemctl daemon-reload && systemctl restart kubelet.service && { timeout 60 sh -c ")
 
 
 @pytest.mark.parametrize(("line", "runs"), [("0100007F:2808 00000000:0000 0A", True), ("0100007F:2808 x 01", False)])

@@ -35,6 +35,7 @@ def unit(
 
 
 GOOD = unit("docker.service")
+RESTART = "systemctl daemon-reload && systemctl restart containerd.service"
 
 
 def services(containerd: list[str]) -> list[str]:
@@ -46,18 +47,17 @@ def services(containerd: list[str]) -> list[str]:
     ("containerd", "commands"),
     [
         (unit("containerd.service"), []),
-        (unit("containerd.service", stale=True), ["systemctl restart containerd.service"]),
-        (unit("containerd.service", active="inactive"), ["systemctl restart containerd.service"]),
-        (unit("containerd.service", active="failed", stale=True), ["systemctl restart containerd.service"]),
+        (unit("containerd.service", stale=True), [RESTART]),
+        (unit("containerd.service", active="inactive"), [RESTART]),
+        (unit("containerd.service", active="failed", stale=True), [RESTART]),
         (unit("containerd.service", file="disabled"), ["systemctl enable --quiet containerd.service"]),
         (unit("containerd.service", file="static"), []),
-        (unit("containerd.service", reload="yes"), ["systemctl daemon-reload", "systemctl restart containerd.service"]),
+        (unit("containerd.service", reload="yes"), [RESTART]),
         (
             unit("containerd.service", file="disabled", active="inactive", reload="yes"),
             [
-                "systemctl daemon-reload",
                 "systemctl enable --quiet containerd.service",
-                "systemctl restart containerd.service",
+                RESTART,
             ],
         ),
     ],
@@ -74,12 +74,14 @@ def test_all_of_them_in_one_command() -> None:
             *unit("docker.service", stale=True),
         ]
     }
-    assert run(systemd.services, facts, units=CONFIG) == ["systemctl restart containerd.service docker.service"]
+    assert run(systemd.services, facts, units=CONFIG) == [
+        "systemctl daemon-reload && systemctl restart containerd.service docker.service"
+    ]
 
 
 class TestOneHostAfterTheOther:
     NAMES = ("w1", "w2", "w3")
-    RESTART = "systemctl restart containerd.service docker.service"
+    RESTART = "systemctl daemon-reload && systemctl restart containerd.service docker.service"
 
     def hosts(self, replies: Replies | None = None, active: str = "active") -> Hosts:
         """All of them run what is not on disk, or don't run."""
