@@ -36,7 +36,9 @@ def bring_up(plan: HostPlan) -> None:
         name="kubeadm init; images on the workers",
     )
     if plan.is_control_plane:
-        kubelet_operations.running(configuration=[kubelet.CONFIG, kubelet.UNIT], name="kubelet")
+        kubelet_operations.running(
+            configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
+        )
         operations.apiserver_names(
             wanted=kubeadm.apiserver_names(settings, plan.name, plan.address), name="Names in the API's certificate"
         )
