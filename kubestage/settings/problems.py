@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .model import Settings
@@ -26,7 +26,7 @@ class Problem:
     reason: str
     remedy: str
     setting: str = ""
-    value: Any = ABSENT
+    value: Any = field(default=ABSENT, repr=False)  # it may be a secret
 
     def __str__(self) -> str:
         subject = self.where

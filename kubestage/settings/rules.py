@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import docker_keys
@@ -65,7 +65,7 @@ _EXAMPLES = [ipaddress.IPv4Network(net) for net in ("192.168.99.0/24", "172.31.9
 class Draft:
     """An inventory on its way to a Cluster: `settings` holds valid values only, `raw` all that pyinfra has."""
 
-    raw: Mapping[str, Mapping[str, Any]]
+    raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
     groups: Mapping[str, Sequence[str]]
     settings: Mapping[str, Settings]
     invalid: Mapping[str, frozenset[str]]  # host -> names of the settings that have no valid value

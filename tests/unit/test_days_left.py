@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fake_hosts import answer
-from pyinfra.connectors.fake import FakeConnector
+from fake_hosts import Hosts, fact
 from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key, signed
-from sample_cluster import ROOT, group_data
+from sample_cluster import GROUPS, hosts_data
 from sample_reports import inline
 
 from kubestage import days_left, inventory, pem
 from kubestage.ending import Found
+from kubestage.facts.host_certificates import HostCertificates
 from kubestage.kubernetes import KUBELET_CLIENT, KUBELET_SERVER
+from kubestage.settings import load
 
 KEY = new_key()
 
@@ -61,39 +62,26 @@ def test_troubles_name_the_host() -> None:
 
 
 @pytest.fixture
-def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> inventory.Target:
-    """cp1 answers, w1 does not."""
+def target(tmp_path: Path) -> inventory.Target:
+    """cp1 answers, the workers do not."""
     own = {
         "domain": "lab.test",
         "wildcard_certificate": file(tmp_path, "own.crt", certificate(KEY, names=["*.lab.test"])),
         "wildcard_key": file(tmp_path, "own.key", key_pem(KEY)),
-        "ingress_replicas": 1,
     }
-    lines = answer([f"certificate /etc/kubernetes/pki/apiserver.crt {inline(pem.first(leaf(99)))}"])
-    hosts = {"control_plane": ("cp1", lines), "workers": ("w1", {"success": False, "stderr": "sudo: no"})}
-    groups = (
-        f"{group} = [({name!r}, {{'fake_responses': {{'': {said!r}}}, 'fake_delay': 0, 'fake_delay_jitter': 0}})]"
-        for group, (name, said) in hosts.items()
-    )
-    (tmp_path / "testing.py").write_text("\n".join(groups))
-    (tmp_path / "group_data").mkdir()
-    (tmp_path / "group_data" / "all.py").write_text((ROOT / "group_data" / "all.py").read_text())
-    (tmp_path / "group_data" / "testing.py").write_text("\n".join(f"{name} = {value!r}" for name, value in own.items()))
-    kubeconfig = tmp_path / ".state" / "testing" / "kubeconfig"
-    kubeconfig.parent.mkdir(parents=True)
+    lines = [f"certificate /etc/kubernetes/pki/apiserver.crt {inline(pem.first(leaf(99)))}"]
+    silent = {"": {"success": False, "stderr": "sudo: a password is required"}}
+    facts = {"cp1": {fact(HostCertificates): lines}, "w1": {}, "w2": {}}
+    hosts = Hosts(facts, {"w1": silent, "w2": silent})
     user = {"client-certificate-data": inline(pem.first(leaf(50)))}
-    kubeconfig.write_text(yaml.safe_dump({"users": [{"name": "me", "user": user}]}))
-    found = inventory.read(str(tmp_path / "testing.py"), tmp_path)
-    for host in found.state.inventory:
-        host.connector = FakeConnector(found.state, host)
-    return found
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump({"users": [{"name": "me", "user": user}]}))
+    return inventory.Target("testing.py", load(hosts_data(own), GROUPS), tmp_path, hosts.state)
 
 
 def test_hosts_and_this_machine_are_asked(target: inventory.Target) -> None:
-    assert group_data()["certificate_renew_days"] == 60
     answers = days_left.ask(target)
-    here, cp1, w1 = answers[days_left.HERE], answers["cp1"], answers["w1"]
+    here, cp1 = answers[days_left.HERE], answers["cp1"]
     assert not isinstance(here, str) and not isinstance(cp1, str)
     assert {Path(path).name for path in here} == {"kubeconfig", "own.crt"}
     assert list(cp1) == ["/etc/kubernetes/pki/apiserver.crt"]
-    assert w1 == "it gave no answer"
+    assert answers["w1"] == answers["w2"] == "it gave no answer"
