@@ -34,6 +34,7 @@ def planted(folder: Path) -> tuple[dict[str, Any], list[str]]:
         "docker_config": {"proxies": {"http-proxy": f"http://ci:{next(words)}@proxy.test:3128"}},
         "kubelet_config": {"staticPodURLHeader": {"Authorization": [next(words)]}},
         "kube_proxy_config": {"clientConnection": {"contentType": next(words)}},
+        "apiserver_extra_args": {"oidc-client-id": next(words)},
         "ca_certificate": file(folder, "ca.crt", certificate(key, ca=True)),
         "ca_key": file(folder, "ca.key", key_pem(key)),
     }
@@ -76,6 +77,8 @@ FAILURES = {
     "kubelet": ("kubernetes_packages.install", "base64 -d"),
     "kubeadm's configuration": ("control_plane.bring_up", "base64 -d"),
     "a question with kubeadm's configuration": ("control_plane.bring_up", "addon kube-proxy"),
+    "the static pods": ("control_plane.bring_up", "kubestage-static-pods"),
+    "a question about the static pods": ("control_plane.bring_up", "kubeadm_renders"),
     "certificates": ("certificates.keep", "base64 -d"),
     "the registry's users": ("registry.install", "base64 -d"),
 }

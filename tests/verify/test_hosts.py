@@ -14,6 +14,7 @@ from kubestage.certificates import WILDCARD_KEY
 from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
 from kubestage.inventory import Target
+from kubestage.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
 from kubestage.settings import Problem, Settings
 from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES
@@ -33,7 +34,12 @@ MODULES = {"overlay": "grep -qw overlay /proc/filesystems", "br_netfilter": "tes
 UNITS = ("containerd", "docker", "kubelet")
 TIME_SYNC = ("chrony", "systemd-timesyncd", "ntpsec")
 
-SECRETS = ("/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem")
+SECRETS = (
+    "/etc/kubernetes/kubelet.conf",
+    "/var/lib/kubelet/pki/kubelet-client-current.pem",
+    CONTAINERD_CONFIG,
+    DOCKER_CONFIG,
+)
 CONTROL_PLANE_SECRETS = (
     "/etc/kubernetes/admin.conf",
     "/etc/kubernetes/super-admin.conf",
