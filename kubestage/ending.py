@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -18,6 +19,35 @@ Found = Mapping[str, x509.Certificate | None]
 
 CA_MANUAL = "https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/"
 _KUBELET_RENEWS_AT = 0.1  # of its life that is left: a kubelet renews its own when 30 to 10 % are
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a run renews on a host.
+
+    `kubeadm`: paths of kubeadm's own on a control plane host; `unfinished`: a run was killed while it renewed those.
+    `kubelet_server`: the kubelet's serving certificate. `kubelet_client`: the one with which it asks the API server has
+    ended: before that it renews it by itself.
+    """
+
+    kubeadm: tuple[str, ...] = ()
+    unfinished: bool = False
+    kubelet_server: bool = False
+    kubelet_client: bool = False
+
+    @property
+    def control_plane(self) -> bool:
+        """Whether those of a control plane host are renewed: all of kubeadm's, and the kubelet's if need be."""
+        return bool(self.kubeadm) or self.unfinished or self.kubelet_client
+
+
+def due(found: Found, unfinished: bool, now: datetime, renew_days: int) -> Due:
+    return Due(
+        kubeadm_due(found, now, renew_days),
+        unfinished,
+        kubelet_server_due(found, now, renew_days),
+        kubelet_client_over(found, now),
+    )
 
 
 def kubeadm_due(found: Found, now: datetime, renew_days: int) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ CLUSTER_CA, CLUSTER_CA_KEY = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/
 APISERVER_CERTIFICATE = "/etc/kubernetes/pki/apiserver.crt"
 APISERVER_KEY = "/etc/kubernetes/pki/apiserver.key"
 KUBEADM_CERTIFICATES = "/etc/kubernetes/pki"
+RENEWING_UNIT = "kubestage-renew"  # the transient unit in which kubeadm's certificates are renewed
+BOOTSTRAP_CONF = "/etc/kubernetes/bootstrap-kubelet.conf"  # holds a token: 0600, and gone once it was used
 KUBECONFIGS = tuple(
     f"/etc/kubernetes/{name}.conf" for name in ("admin", "super-admin", "controller-manager", "scheduler")
 )  # those with a client certificate in them, which kubeadm renews
@@ -22,6 +24,7 @@ OURS = "/etc/kubernetes/kubestage"  # kubestage's own folder
 INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended well: admin.conf alone says nothing
 INIT_UNIT, JOIN_UNIT = "kubestage-init", "kubestage-join"  # transient systemd units in which kubeadm is at work
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
+RENEWING = f"{OURS}/renewing"  # there while kubeadm's certificates are renewed
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
 MANIFESTS = f"{OURS}/manifests"
 STATIC_PODS_UNIT = "kubestage-static-pods"  # the transient unit in which manifests of static pods are changed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kubestage.control_plane import ControlPlane
+from kubestage.ending import Due, due
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.preflight import Checked
@@ -58,6 +60,14 @@ class HostPlan:
     def report(self) -> HostReport:
         """The host as preflight found it: for what no run changes, such as the release of its system."""
         return self.checked.reports[self.name]
+
+    @property
+    def due(self) -> Due:
+        """Which of the host's certificates this run renews."""
+        report, days = self.report, self.settings.certificate_renew_days
+        if not (report.kubelet_conf or report.renewing):
+            return Due()  # what is there is not of this cluster
+        return due(report.certificates, report.renewing, datetime.now(UTC), days)
 
     @property
     def addresses(self) -> Mapping[str, str]:

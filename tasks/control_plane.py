@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubestage import kubeadm, kubelet, static_pods
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import KUBEADM_CONFIG, STATIC_PODS
-from kubestage.operations import files, kubeconfig
+from kubestage.operations import files, kubeconfig, renewal
 from kubestage.operations import kubeadm as operations
 from kubestage.operations import kubelet as kubelet_operations
 from kubestage.operations import static_pods as static_pods_operations
@@ -18,7 +18,7 @@ def bring_up(plan: HostPlan) -> None:
     """kubeadm init from rendered configuration; later runs keep its programs as it makes them.
 
     What starts them comes before what waits for them: first the kubelet, then the certificate without which the API
-    server ends at once, then its manifest.
+    server ends at once, then its manifest. Certificates that have ended come before all: nothing runs with them.
     """
     settings = plan.settings
     own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
@@ -36,6 +36,13 @@ def bring_up(plan: HostPlan) -> None:
         name="kubeadm init; images on the workers",
     )
     if plan.is_control_plane:
+        renewal.control_plane(
+            due=plan.due.control_plane,
+            address=plan.address,
+            port=settings.api_port,
+            timeout_s=settings.timeout_s(180),
+            name="Certificates of the control plane",
+        )
         kubelet_operations.running(
             configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
         )

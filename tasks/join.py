@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubestage import kubelet
-from kubestage.operations import kubeadm
+from kubestage.operations import kubeadm, renewal
 from kubestage.operations import kubelet as operations
 from kubestage.phase import phase
 from kubestage.plan import HostPlan
@@ -20,4 +20,11 @@ def workers(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",
         )
+        renewal.kubelet_client(
+            over=plan.due.kubelet_client,
+            control_plane=plan.speaker,
+            timeout_s=plan.settings.timeout_s(60),
+            name="The kubelet's own certificate",
+        )
         operations.running(configuration=kubelet.CONFIGURATION, timeout_s=plan.settings.timeout_s(60), name="kubelet")
+    renewal.kubelet_server(due=plan.due.kubelet_server, name="The kubelet's serving certificate")

@@ -114,7 +114,7 @@ MINT = (
 )
 
 
-def _token(control_plane: ControlPlane) -> list[str]:
+def join_token(control_plane: ControlPlane) -> list[str]:
     """`kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H` as its words; never printed or logged.
 
     One token a run, minted when the first worker needs it.
@@ -157,7 +157,7 @@ def join(
         yield call(_delete_node, control_plane, host.name)
     if state.debris:
         yield StringCommand("kubeadm reset --force")
-    config = join_configuration(_token(control_plane), host.name, node_ip, ignore_preflight)
+    config = join_configuration(join_token(control_plane), host.name, node_ip, ignore_preflight)
     yield put([HostFile(JOIN_CONFIG, config, mode="600")])
     script = (
         f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"

@@ -17,7 +17,7 @@ from kubestage.facts.host_report import HostReport, parse
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
 from kubestage.settings import load
-from tasks import certificates, control_plane, host, ingress, network, runtime, storage
+from tasks import certificates, control_plane, host, ingress, join, network, runtime, storage
 
 Calls = list[tuple[str, dict[str, Any]]]
 
@@ -216,6 +216,7 @@ def test_what_starts_the_api_server_comes_before_what_waits_for_it(monkeypatch: 
     assert made == [
         "files.write",
         "operations.init_or_pull",
+        "renewal.control_plane",
         "kubelet_operations.running",
         "operations.apiserver_names",
         "static_pods_operations.kept",
@@ -227,3 +228,16 @@ def test_what_starts_the_api_server_comes_before_what_waits_for_it(monkeypatch: 
 def test_a_worker_has_no_part_in_the_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [name for name, _ in calls(control_plane, plan_of("w1"), monkeypatch, "bring_up")]
     assert made == ["operations.init_or_pull"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("cp1", ["renewal.kubelet_server"]),
+        ("w1", ["kubeadm.join", "renewal.kubelet_client", "operations.running", "renewal.kubelet_server"]),
+    ],
+)
+def test_a_kubelet_has_its_certificate_before_it_is_started(
+    name: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [called for called, _ in calls(join, plan_of(name), monkeypatch, "workers")] == wanted

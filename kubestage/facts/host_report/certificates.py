@@ -10,7 +10,7 @@ from cryptography import x509
 
 from kubestage.certificates import PKI
 from kubestage.facts.host_report.answers import Answers, filled
-from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER
+from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER, RENEWING
 
 # Of a file the first certificate, which is its own, as one line of base64; "-" where there is none in it.
 _SCRIPT = r"""
@@ -31,24 +31,32 @@ certificates() {  # FILE...
     ' "$@"
 }
 certificates @FILES@
+if [ -e @RENEWING@ ]; then echo "renewing unfinished"; fi
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificates:
-    """`certificates`: path -> the certificate in the file; None where the file is there and holds none to read."""
+    """`certificates`: path -> the certificate in the file; None where the file is there and holds none to read.
+
+    `renewing`: a run has begun to renew kubeadm's, and has not come to the end of that.
+    """
 
     certificates: Mapping[str, x509.Certificate | None]
+    renewing: bool
 
 
 def script() -> str:
     files = (f"{KUBEADM_CERTIFICATES}/*.crt", f"{KUBEADM_CERTIFICATES}/etcd/*.crt", *KUBECONFIGS)
     files += (KUBELET_CLIENT, KUBELET_SERVER, f"{PKI}/*.crt", f"{PKI}/*/*.crt")
-    return filled(_SCRIPT, {"FILES": " ".join(files)})
+    return filled(_SCRIPT, {"FILES": " ".join(files), "RENEWING": RENEWING})
 
 
 def read(said: Answers) -> Certificates:
-    return Certificates(certificates={path: _certificate(data) for path, data in said.pairs("certificate").items()})
+    return Certificates(
+        certificates={path: _certificate(data) for path, data in said.pairs("certificate").items()},
+        renewing="renewing" in said,
+    )
 
 
 def _certificate(data: str) -> x509.Certificate | None:
