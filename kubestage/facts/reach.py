@@ -149,7 +149,7 @@ class Reach(Fact[Reached]):
         words = [f"{peer.address}/{joined(peer.tried)}/{joined(peer.awaited)}" for peer in peers]
         arguments = " ".join(shlex.quote(word) for word in (own, str(seconds), joined(listens), *words))
         script = _SCRIPT.replace("@TICKS@", str(TICKS))
-        return f"perl - {arguments} 2>&1 <<'KUBESTAGE' || true\n{script}KUBESTAGE"
+        return f"LC_ALL=C perl - {arguments} 2>&1 <<'KUBESTAGE' || true\n{script}KUBESTAGE"
 
     def parse(self, output: Sequence[str]) -> Reached:
         failed, busy = {}, set()
