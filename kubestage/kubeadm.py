@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -13,6 +13,15 @@ from kubestage.merge import merged
 from kubestage.settings import Settings
 
 _API = "kubeadm.k8s.io/v1beta4"
+# kubeadm's own bounds on what init and join wait for (v1beta4, Timeouts), in seconds.
+_TIMEOUTS = {
+    "controlPlaneComponentHealthCheck": 240,
+    "kubeletHealthCheck": 240,
+    "kubernetesAPICall": 60,
+    "etcdAPICall": 120,
+    "tlsBootstrap": 300,
+    "discovery": 300,
+}
 
 
 def apiserver_names(settings: Settings, name: str, address: str) -> list[str]:
@@ -23,6 +32,11 @@ def apiserver_names(settings: Settings, name: str, address: str) -> list[str]:
 def worker_images(settings: Settings) -> list[str]:
     """The images that every worker runs, beside those that kubeadm alone can name."""
     return [settings.pause_image, settings.flannel_cni_plugin_image, settings.flannel_image]
+
+
+def timeouts(settings: Settings) -> dict[str, str]:
+    """kubeadm's waits, scaled as all others of a run."""
+    return {name: f"{settings.timeout_s(seconds)}s" for name, seconds in _TIMEOUTS.items()}
 
 
 def init_configuration(settings: Settings, name: str, address: str) -> str:
@@ -40,6 +54,7 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
             "bootstrapTokens": [{"ttl": "1m0s"}],
             "localAPIEndpoint": {"advertiseAddress": address, "bindPort": settings.api_port},
             "nodeRegistration": node,
+            "timeouts": timeouts(settings),
         },
         {
             "apiVersion": _API,
@@ -86,8 +101,14 @@ def _says(found: Any, wanted: Any) -> bool:
     return all(_says(found.get(key) if isinstance(found, dict) else None, value) for key, value in wanted.items())
 
 
-def join_configuration(join_command: Sequence[str], name: str, address: str, ignore_preflight: Sequence[str]) -> str:
-    """YAML for `kubeadm join --config` of the worker `name`.
+def join_configuration(
+    join_command: Sequence[str],
+    name: str,
+    address: str,
+    ignore_preflight: Sequence[str],
+    waits: Mapping[str, str],
+) -> str:
+    """YAML for `kubeadm join --config` of the worker `name`; `waits`: its timeouts().
 
     `join_command` are the words that `kubeadm token create --print-join-command` prints.
     """
@@ -103,6 +124,7 @@ def join_configuration(join_command: Sequence[str], name: str, address: str, ign
             }
         },
         "nodeRegistration": _node_registration(name, address, ignore_preflight),
+        "timeouts": dict(waits),
     }
     return yaml.safe_dump(document, sort_keys=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubestage import kubelet
+from kubestage.kubeadm import timeouts
 from kubestage.operations import kubeadm, renewal
 from kubestage.operations import kubelet as operations
 from kubestage.phase import phase
@@ -17,6 +18,7 @@ def workers(plan: HostPlan) -> None:
             control_plane=plan.speaker,
             node_ip=plan.address,
             ignore_preflight=plan.settings.kubeadm_ignore_preflight,
+            waits=timeouts(plan.settings),
             timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",
         )

@@ -128,10 +128,15 @@ def join_token(control_plane: ControlPlane) -> list[str]:
 
 @operation()
 def join(
-    control_plane: ControlPlane, node_ip: str, ignore_preflight: Sequence[str], timeout_s: int = 60
+    control_plane: ControlPlane,
+    node_ip: str,
+    ignore_preflight: Sequence[str],
+    waits: Mapping[str, str],
+    timeout_s: int = 60,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Make this host a worker under its own name, and wait until its Node object is there, for at most `timeout_s`.
 
+    `waits`: kubeadm's own timeouts.
     A rebuilt host's old Node object is deleted first. What a failed join left is reset. Where the host has joined but
     its Node object is gone, the kubelet is restarted: it registers anew.
     """
@@ -157,7 +162,7 @@ def join(
         yield call(_delete_node, control_plane, host.name)
     if state.debris:
         yield StringCommand("kubeadm reset --force")
-    config = join_configuration(join_token(control_plane), host.name, node_ip, ignore_preflight)
+    config = join_configuration(join_token(control_plane), host.name, node_ip, ignore_preflight, waits)
     yield put([HostFile(JOIN_CONFIG, config, mode="600")])
     script = (
         f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"

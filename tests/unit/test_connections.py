@@ -60,7 +60,7 @@ def run(
 
 JOIN = """
 if host.name != "cp1":
-    kubeadm.join(control_plane=speaker, node_ip="10.0.0.12", ignore_preflight=[], name="kubeadm join")
+    kubeadm.join(control_plane=speaker, node_ip="10.0.0.12", ignore_preflight=[], waits={}, name="kubeadm join")
 """
 # Each worker has something of its own to be said, while the control plane host is at its own command.
 TELL = """

@@ -197,7 +197,12 @@ class TestJoin:
     def go(self, hosts: Hosts, *workers: str) -> None:
         for worker in workers or ("w1",):
             hosts.prepare(
-                worker, kubeadm.join, control_plane=hosts.speaker, node_ip="10.0.0.12", ignore_preflight=["NumCPU"]
+                worker,
+                kubeadm.join,
+                control_plane=hosts.speaker,
+                node_ip="10.0.0.12",
+                ignore_preflight=["NumCPU"],
+                waits={"discovery": "300s"},
             )
         hosts.execute()
 
@@ -228,6 +233,7 @@ class TestJoin:
                 "ignorePreflightErrors": ["NumCPU"],
                 "kubeletExtraArgs": [{"name": "node-ip", "value": "10.0.0.12"}],
             },
+            "timeouts": {"discovery": "300s"},
         }
         assert not [command for name in ("cp1", "w1") for command in hosts.commands(name) if TOKEN in command]
 

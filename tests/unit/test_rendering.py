@@ -68,6 +68,9 @@ def init_documents(**changed: Any) -> dict[str, dict[str, Any]]:
 
 
 class TestKubeadm:
+    def test_its_waits_are_scaled(self) -> None:
+        assert kubeadm.timeouts(settings(timeout_factor=2))["tlsBootstrap"] == "600s"
+
     def test_init_configuration(self) -> None:
         version = group_data()["kubernetes_version"]
         assert list(init_documents().values()) == [
@@ -81,6 +84,14 @@ class TestKubeadm:
                     "criSocket": "unix:///run/containerd/containerd.sock",
                     "ignorePreflightErrors": [],
                     "kubeletExtraArgs": [{"name": "node-ip", "value": "10.0.0.11"}],
+                },
+                "timeouts": {
+                    "controlPlaneComponentHealthCheck": "240s",
+                    "kubeletHealthCheck": "240s",
+                    "kubernetesAPICall": "60s",
+                    "etcdAPICall": "120s",
+                    "tlsBootstrap": "300s",
+                    "discovery": "300s",
                 },
             },
             {
