@@ -13,6 +13,7 @@ from tests.lab.commands import deploy, kubectl_json, on, settle, verify
 THEIRS = b"10.1.1.1 d\xe9p\xf4t\n"
 # Made at boot by a package of the distribution: it has no swap unit.
 ZRAMSWAP = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n"
+TEMPLATE = "/etc/cloud/templates/hosts.debian.tmpl"
 
 
 def write(host: str, path: str, content: bytes) -> None:
@@ -23,33 +24,39 @@ def read(host: str, path: str) -> bytes:
     return base64.b64decode(on(host, f"base64 {path}"))
 
 
+GREETING = "test ! -e /root/theirs || exit 1; mv /root/.bashrc /root/theirs; (echo echo Welcome; cat /root/theirs)"
+
+
 def test_a_host_as_its_owner_has_left_it(cluster: None) -> None:
-    hosts, bashrc = read("w1", "/etc/hosts"), on("w1", "cat /root/.bashrc")
+    hosts = read("w1", "/etc/hosts")
     # The end of the block is missing, and what stands behind it is not all text.
     lines = hosts.split(b"\n")
     lines.remove(b"# END kubestage")
-    write("w1", "/etc/hosts", b"\n".join(lines) + THEIRS)
-    write("w1", "/root/.bashrc", b"printf 'Welcome to \xe9'\n" + bashrc.encode())
-    write("w1", "/lib/systemd/system/zramswap.service", ZRAMSWAP.encode())
-    on("w1", "systemctl daemon-reload && systemctl enable --now zramswap && mkdir -p /etc/cloud/templates")
-    write("w1", "/etc/cloud/templates/hosts.debian.tmpl", b"## template:jinja\n127.0.1.1 {{fqdn}} {{hostname}}\n")
-    # As a cloud's agent does at boot. The kubelet is still w2.
-    on("w2", "echo ecs-4711 >/etc/hostname && hostname ecs-4711 && systemctl restart kubelet")
     try:
-        printed = deploy().printed
-        assert "w1: its login prints" in printed and "Welcome to" in printed
-        after = read("w1", "/etc/hosts")
-        assert after == hosts + THEIRS
-        template = read("w1", "/etc/cloud/templates/hosts.debian.tmpl")
+        write("w1", "/etc/hosts", b"\n".join(lines) + THEIRS)
+        write("w1", "/lib/systemd/system/zramswap.service", ZRAMSWAP.encode())
+        on("w1", "systemctl daemon-reload && systemctl enable --now zramswap && mkdir -p /etc/cloud/templates")
+        write("w1", TEMPLATE, b"## template:jinja\n127.0.1.1 {{fqdn}} {{hostname}}\n")
+        # As a cloud's agent does at boot. The kubelet is still w2.
+        on("w2", "echo ecs-4711 >/etc/hostname && hostname ecs-4711 && systemctl restart kubelet")
+        on("w1", f"{GREETING} >/root/.bashrc")
+        try:
+            run = deploy()
+        finally:
+            on("w1", "mv /root/theirs /root/.bashrc")
+        assert "w1: its login prints 'Welcome'" in run.printed
+        assert {"Host | /etc/hosts", "Host | No swap", "Host | Host name"} <= set(run.changed)
+        assert read("w1", "/etc/hosts") == hosts + THEIRS
+        template = read("w1", TEMPLATE)
         assert template.startswith(b"## template:jinja\n# BEGIN kubestage") and template.endswith(b" {{hostname}}\n")
         assert on("w1", "systemctl is-enabled zramswap || true") == "masked"
         assert on("w2", "cat /etc/hostname; hostname").split() == ["w2", "w2"]
         assert {node["metadata"]["name"] for node in kubectl_json("get", "nodes")["items"]} == {"cp1", "w1", "w2"}
         assert deploy().changed == {}
     finally:
-        write("w1", "/root/.bashrc", bashrc.encode() + b"\n")
         write("w1", "/etc/hosts", hosts)
         on("w1", "systemctl unmask zramswap; rm -rf /lib/systemd/system/zramswap.service /etc/cloud/templates")
+        on("w1", "rm -f /etc/systemd/system/*/zramswap.service; systemctl daemon-reload")
     assert verify("test_hosts.py") == set()
 
 
