@@ -9,8 +9,9 @@ from pathlib import Path
 def save(path: Path, content: str, mode: int = 0o666) -> None:
     """Make `path` a file with this `content`; `mode` goes through the umask, as with any new file.
 
-    It is written aside and renamed: nobody sees the half of it, whatever ends the run.
+    It is written aside and renamed: nobody sees the half of it, whatever ends the run. A link stays one.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     aside.unlink(missing_ok=True)

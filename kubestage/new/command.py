@@ -16,6 +16,7 @@ from paramiko import SSHConfig, SSHException
 from pyinfra.connectors.sshuserclient import SSHClient
 
 from kubestage.inventory import CHECKOUT, TargetError
+from kubestage.local_file import save
 from kubestage.new import files, host_keys, sources, trial
 from kubestage.new.files import Place
 from kubestage.new.hosts import Hosts, NewHost, parse, ssh_aliases
@@ -57,7 +58,7 @@ def main(given: argparse.Namespace, checkout: Path = CHECKOUT) -> int:
         (place.group_data, files.group_data(place, settings)),
         *([(place.ssh_config, files.ssh_config(place, hosts))] if any(host.jump for host in hosts.all) else []),
     ):
-        path.write_text(content)
+        save(path, content)
     _tell(place, checked)
     return 0
 
@@ -194,7 +195,7 @@ def _through(client: SSHClient) -> host_keys.Connect:
 
 def _try(place: Place, hosts: Hosts, settings: Mapping[str, Any], given: argparse.Namespace) -> Checked:
     if any(host.jump for host in hosts.all):
-        place.ssh_config.write_text(files.ssh_config(place, hosts))
+        save(place.ssh_config, files.ssh_config(place, hosts))
     print("Trying each host ...", flush=True)
     try:
         return trial.check(place, hosts, settings)

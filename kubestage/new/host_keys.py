@@ -13,6 +13,7 @@ from pathlib import Path
 from paramiko import SSHException, Transport
 from paramiko.hostkeys import HostKeyEntry
 
+from kubestage.local_file import save
 from kubestage.new.hosts import NewHost
 
 WITHIN_S = 10.0
@@ -67,6 +68,5 @@ def fetch_all(hosts: Sequence[NewHost], connect: Connect = directly) -> tuple[di
 
 def keep(path: Path, keys: Mapping[str, HostKey]) -> None:
     """Add the keys to a known_hosts file; a line that is there already is not written again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     known = path.read_text().splitlines(keepends=True) if path.exists() else []
-    path.write_text("".join([*known, *(key.line for key in keys.values() if key.line not in known)]))
+    save(path, "".join([*known, *(key.line for key in keys.values() if key.line not in known)]))

@@ -20,6 +20,13 @@ def test_saved(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["kubeconfig"]
 
 
+def test_a_link(tmp_path: Path) -> None:
+    link, path = tmp_path / "link", tmp_path / "elsewhere" / "known_hosts"
+    link.symlink_to(path)
+    save(link, "new\n")
+    assert (link.is_symlink(), path.read_text()) == (True, "new\n")
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """The old file stays until the new one is on the disk; what is left beside it is no hindrance."""
