@@ -97,7 +97,9 @@ class HostPlan:
     def stack_objects(self) -> StackObjects:
         """What stacks had put into the cluster when preflight asked."""
         leader = self.checked.reports[self.control_plane]
-        return leader.cluster.stack_objects if leader.cluster else StackObjects(error=leader.cluster_error)
+        if leader.cluster:
+            return leader.cluster.stack_objects
+        return StackObjects(error=leader.cluster_error or "no answer") if leader.admin_conf else StackObjects()
 
     def taints(self, name: str) -> tuple[str, ...]:
         """The taints that the node `name` is to have."""

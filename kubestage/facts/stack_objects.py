@@ -54,10 +54,11 @@ _OBJECT = (
 _SCRIPT = rf"""
 kinds=$(@KUBECTL@ api-resources --verbs list,delete --output name 2>/dev/null | grep -v '^events' | paste -sd , -)
 error=
-listed=$(@KUBECTL@ get "$kinds" --all-namespaces --selector {STACK_LABEL} \
-    --output jsonpath={shlex.quote(_OBJECT)} 2>&1) ||
-    error=$(echo "$listed" | grep -v -e '^stack_object ' -e '^Warning: ' | tail -n 1)
-echo "$listed" | grep '^stack_object '
+{{
+    said=$(@KUBECTL@ get "$kinds" --all-namespaces --selector {STACK_LABEL} \
+        --output jsonpath={shlex.quote(_OBJECT)} 2>&1 >&3) ||
+        error=$(printf 'no answer\n%s' "$said" | grep -v '^Warning: ' | tail -n 1)
+}} 3>&1
 echo "stack_objects $error"
 """
 

@@ -10,14 +10,20 @@ import pytest
 import yaml
 from fake_hosts import Facts, Hosts, Told, fact, told_by
 from pyinfra.api import OperationError
+from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
+from sample_reports import bare, control_plane
 from sample_stacks import documents, settings
 from stub_programs import calls, run_with
 
 from kubestage.facts.files import FileStates
+from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import ManifestsApplied
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.host_file import HostFile
 from kubestage.operations import stacks
+from kubestage.plan import HostPlan
+from kubestage.preflight import Checked
+from kubestage.settings import load
 from kubestage.stacks import catalogue, dashboard, network
 from kubestage.stacks.labels import labelled
 from kubestage.stacks.stack import Secret, Stack
@@ -108,6 +114,7 @@ class TestFact:
     def test_silence_is_unknown(self, tmp_path: Path) -> None:
         found = self.ask(tmp_path, "echo 'Warning: old' >&2; echo 'connection refused' >&2; exit 1")
         assert (found.error, found.known) == ("connection refused", False)
+        assert self.ask(tmp_path, "exit 124") == StackObjects(error="no answer")  # a time-out says nothing
         assert not StacksInCluster.default().known
 
     def test_one_kind_that_can_not_be_listed(self, tmp_path: Path) -> None:
@@ -115,6 +122,22 @@ class TestFact:
         found = self.ask(tmp_path, f"echo '{line}'; echo 'conversion webhook failed' >&2; exit 1")
         assert found == StackObjects((thing("v1", "Secret", "web", "one"),), "conversion webhook failed")
         assert found.known
+
+
+@pytest.mark.parametrize(
+    ("report", "seen"),
+    [
+        (bare(11), StackObjects()),
+        (control_plane(stack_objects=["web|v1|Secret|web|one"]), StackObjects((thing("v1", "Secret", "web", "one"),))),
+        (control_plane().replace("cluster known", "cluster unknown refused"), StackObjects(error="refused")),
+        (control_plane().replace("cluster known", "cluster unknown "), StackObjects(error="no answer")),
+    ],
+    ids=["no cluster yet", "a cluster", "one that refuses", "one that says nothing"],
+)
+def test_what_a_run_goes_by(report: str, seen: StackObjects) -> None:
+    reports = {"cp1": parse(report.splitlines(), 0, 0)}
+    checked = Checked(load(hosts_data(), GROUPS), reports, {"cp1": "10.0.0.11"}, (), "lab")
+    assert HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig")).stack_objects == seen
 
 
 def listed(*objects: StackObject, error: str = "") -> Facts:
