@@ -11,6 +11,7 @@ from kubestage.control_plane import ControlPlane
 from kubestage.ending import Due, due
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.stack_objects import StackObjects
+from kubestage.facts.unknown import Unknown
 from kubestage.preflight import Checked
 from kubestage.settings import Settings
 from kubestage.stacks.storage import STORAGE_CLASS
@@ -84,9 +85,12 @@ class HostPlan:
         return self.checked.reserved_ports
 
     @property
-    def volumes(self) -> Mapping[str, str]:
+    def volumes(self) -> Mapping[str, str] | Unknown:
         """The "namespace/name" of a claim -> the folder of its volume, of those of the stack storage on this host."""
-        living = self.checked.reports[self.control_plane].cluster
+        leader = self.checked.reports[self.control_plane]
+        if leader.cluster_error and leader.initialized:  # before that, nobody has had a volume
+            return Unknown(leader.cluster_error)
+        living = leader.cluster
         return {
             claim: volume.path
             for claim, volume in (living.volumes if living else {}).items()

@@ -6,19 +6,29 @@ import shlex
 from collections.abc import Generator, Mapping
 
 from pyinfra import host, logger
-from pyinfra.api import StringCommand
+from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.facts.files import EmptyFolder, Missing
 from kubestage.facts.stack_objects import StackObjects
+from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.operations import stacks
 from kubestage.stacks.stack import Stack
 
 
 @operation()
-def folders(volumes: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+def folders(volumes: Mapping[str, str] | Unknown) -> Generator[StringCommand, None, None]:
     """Make each of `volumes` (claim -> folder) have its folder, as the provisioner made it; what was in it is lost."""
+    if isinstance(volumes, Unknown):
+        if host.state.is_executing:
+            raise OperationError(
+                f"{host.name}: which volumes lay here before it was rebuilt, the API server did not say when the run "
+                f"began: {volumes.reason}\n    -> run again: with its first pod, the host would make their folders for "
+                "root alone"
+            )
+        host.noop("the API server does not say which volumes lay here")
+        return
     lost = host.get_fact(Missing, paths=sorted(volumes.values()))
     if not lost:
         host.noop("the volumes' folders are there")

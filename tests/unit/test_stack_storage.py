@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from fake_hosts import Facts, fact, run, told_by
+from pyinfra.api import OperationError
 from sample_stacks import check_labels, check_namespaced, check_unprivileged, documents, images, one, pods, settings
 from stub_programs import calls, run_with
 
 from kubestage.facts.files import EmptyFolder, FileStates, Missing
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
+from kubestage.facts.unknown import Unknown
 from kubestage.operations import storage as operations
 from kubestage.stacks import storage
 from kubestage.stacks.stack import Stack
@@ -196,6 +198,10 @@ class TestFoldersOfARebuiltHost:
     def test_nothing_is_lost(self) -> None:
         known: Facts = {fact(Missing, paths=["/data/pvc-1"]): []}
         assert run(operations.folders, known, volumes={"shop/orders": "/data/pvc-1"}) == []
+
+    def test_nobody_knows_what_lay_here(self) -> None:
+        with pytest.raises(OperationError, match=r"h1: which volumes lay here .* EOF\n    -> run again"):
+            run(operations.folders, {}, volumes=Unknown("EOF"))
 
 
 class TestFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from sample_reports import bare, member
 from sample_reports import control_plane as control_plane_report
 
 from kubestage.facts.host_report import HostReport, parse
+from kubestage.facts.unknown import Unknown
 from kubestage.plan import HostPlan
 from kubestage.preflight import Checked
 from kubestage.settings import load
@@ -113,6 +115,17 @@ def test_volumes_of_a_host_that_has_joined_are_let_be(monkeypatch: pytest.Monkey
     run.checked.reports["cp1"] = parse(control_plane_report(volumes=volumes).splitlines(), 0, 0)
     run.checked.reports["w1"] = parse(member(12, "w1").splitlines(), 0, 0)
     assert calls(storage, run, monkeypatch, "volumes") == []
+
+
+@pytest.mark.parametrize(("initialized", "given"), [(True, [Unknown("EOF")]), (False, [])])
+def test_volumes_that_nobody_knows_are_not_none(
+    initialized: bool, given: list[Unknown], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are none where the first run was killed before it had a cluster."""
+    run = plan_of("w1")
+    silent = replace(reports()["cp1"], cluster=None, cluster_error="EOF", initialized=initialized)
+    run.checked.reports["cp1"] = silent
+    assert [arguments["volumes"] for _, arguments in calls(storage, run, monkeypatch, "volumes")] == given
 
 
 def test_no_volumes_are_known_before_there_is_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
