@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
 demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
-.PHONY: help setup setup-tests venv demo test lint unit lab-test new verify kubeconfig status dashboard-token trust bench lab-up lab-down clean
+.PHONY: help setup setup-tests venv demo test lint unit lab-test new verify kubeconfig status picture dashboard-token trust bench lab-up lab-down clean
 
 help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
@@ -22,6 +22,7 @@ help:
 	@echo 'make verify       look at a cluster from outside; INVENTORY=inventory/lab.py'
 	@echo 'make kubeconfig   the path of its kubeconfig; INVENTORY=inventory/lab.py'
 	@echo 'make status       what is where on it, and how it does; INVENTORY=inventory/lab.py'
+	@echo 'make picture      the path of a picture of the last run; INVENTORY=inventory/lab.py'
 	@echo 'make dashboard-token   a token for its dashboard, valid for an hour; INVENTORY=inventory/lab.py'
 	@echo 'make trust        how to trust the CA of its sites; INVENTORY=inventory/lab.py'
 	@echo 'make bench        how fast it is, against doing it by hand'
@@ -69,6 +70,10 @@ kubeconfig:
 
 status: venv
 	@$(BIN)/python -m kubestage status $(INVENTORY)
+
+picture:
+	@test -f $(STATE)/last-run.svg || { echo 'No run yet: pyinfra $(INVENTORY) deploy.py makes it' >&2; exit 1; }
+	@echo $(CURDIR)/$(STATE)/last-run.svg
 
 dashboard-token: venv
 	@$(BIN)/python -m kubestage dashboard-token $(INVENTORY)

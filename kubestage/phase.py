@@ -1,4 +1,4 @@
-"""A phase of a run: its operations on every host, then a barrier, then a line with its time.
+"""A phase of a run: its operations on every host, then a barrier.
 
 pyinfra keeps no order between operations on different hosts; an operation that every host has, at the end of each
 phase, makes one (pyinfra 3.10, api/state.py, get_op_order).
@@ -6,48 +6,56 @@ phase, makes one (pyinfra 3.10, api/state.py, get_op_order).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 
-from kubestage.local_file import save
 from kubestage.plan import HostPlan
 
-TIMES = "phase-times"  # the file beside the kubeconfig
+BARRIER = "done everywhere"  # the last operation of each phase
+
+# Where to look when a phase has failed, where several have it in common.
+SYSTEM = "the apt or systemctl error in the output; `journalctl -u containerd -u docker` on the host"
+FILES = "the message names the file"
+PODS = (
+    "`make status`; `kubectl describe pods -n NAMESPACE` is in the output. An object that is called invalid has "
+    "something that was added by hand and can't stand beside the manifest: delete the object, and run again"
+)
 
 Task = Callable[[HostPlan], None]
 
-_begin = time.monotonic()
-_ended: dict[str, float] = {}  # phase -> when its barrier was reached, in the order of the run
+
+@dataclass(frozen=True)
+class Phase:
+    """What a person is told of a phase.
+
+    `look_at`: where, when it has failed. `goes_on`: what does so on the hosts by itself when a run is ended in it.
+    """
+
+    title: str
+    look_at: str
+    goes_on: str = ""
+
+
+PHASES: dict[str, Phase] = {}  # by title, of all tasks that have been imported
 
 
 @operation()
 def _barrier(title: str) -> Generator[StringCommand, None, None]:
-    """Never a change. The first host to come here marks the end of the phase for all of them."""
-    if host.state.is_executing and title not in _ended:
-        _ended[title] = time.monotonic()
+    """Never a change."""
     host.noop(f"end of {title}")
     return
     yield
 
 
-def times() -> dict[str, float]:
-    """Seconds that each phase took, in the order of the run; the first one holds what came before it as well."""
-    result, previous = {}, _begin
-    for title, end in _ended.items():
-        result[title] = end - previous
-        previous = end
-    return result
-
-
-def phase(title: str) -> Callable[[Task], Task]:
-    """Make a task a phase called `title`."""
+def phase(title: str, look_at: str, goes_on: str = "") -> Callable[[Task], Task]:
+    """Make a task a phase; see Phase."""
+    PHASES[title] = Phase(title, look_at, goes_on)
 
     def decorate(task: Task) -> Task:
         @wraps(task)
@@ -57,21 +65,8 @@ def phase(title: str) -> Callable[[Task], Task]:
                 task(plan)
 
             named()
-            _barrier(title=title, name=f"{title} | done everywhere")
+            _barrier(title=title, name=f"{title} | {BARRIER}")
 
         return wrapped
 
     return decorate
-
-
-@operation()
-def report_times(kept: Path) -> Generator[StringCommand, None, None]:
-    """Print the phases and their times from whichever host has this operation, and keep them for `make status`."""
-    if host.state.is_executing:
-        lines = [f"{title:<24}{seconds:7.1f} s" for title, seconds in times().items()]
-        for line in lines:
-            logger.info(f"    {line}")
-        save(kept, "".join(f"{line}\n" for line in lines))
-    host.noop("times printed")
-    return
-    yield

@@ -20,8 +20,8 @@ from kubestage import days_left
 from kubestage.api import REQUEST_TIMEOUT_S, connected
 from kubestage.facts.kubernetes import Workload
 from kubestage.inventory import CHECKOUT, TargetError, read
+from kubestage.output.kept import LastRun, last_run
 from kubestage.overview import Place, overview, text
-from kubestage.phase import TIMES
 from kubestage.pressure import by_summary, pressures, told
 from kubestage.settings import Settings
 from kubestage.stacks.catalogue import chosen
@@ -77,7 +77,7 @@ def main(inventory: str) -> int:
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     print(text(overview(settings, place, has_ca=ca is not None).with_health(words)))
     print(f"\n{days_left.table(certificates, now)}")
-    print(last_run(target.folder / TIMES), end="")
+    print(last_run_text(last_run(target.folder)), end="")
     troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
     troubles += days_left.troubles(certificates, now, settings.certificate_renew_days)
     if troubles:
@@ -85,12 +85,12 @@ def main(inventory: str) -> int:
     return 1 if troubles else 0
 
 
-def last_run(times: Path) -> str:
-    """What a run has kept of its phases; "" if none from this machine came to its end."""
-    if not times.exists():
+def last_run_text(run: LastRun | None) -> str:
+    """When the last run from this machine was, what came of it, and its phases; "" if there was none."""
+    if run is None:
         return ""
-    lines = "".join(f"  {line}\n" for line in times.read_text().splitlines())
-    return f"\nThe last run from here, {datetime.fromtimestamp(times.stat().st_mtime):%Y-%m-%d %H:%M}:\n{lines}"
+    phases = "".join(f"  {title:<24}{seconds:7.1f} s\n" for title, seconds in run.phases.items())
+    return f"\nThe last run from here, {run.began:%Y-%m-%d %H:%M}: {run.ending}\n{phases}"
 
 
 def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:

@@ -79,7 +79,7 @@ def demo() -> None:
     times["all"] = time.monotonic() - begin
     show("get", "nodes", "--output=wide")
     show("get", "pods", "--all-namespaces", "--output=wide")
-    print("\nElapsed (the phases of the deploy stand at its end, above):")
+    print("\nElapsed (make status tells the phases of the deploy, make picture shows them):")
     for title, seconds in times.items():
         print(f"  {title:<10}{seconds:8.1f} s")
     print(

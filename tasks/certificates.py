@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kubestage.certificates import given
 from kubestage.operations import certificates
-from kubestage.phase import phase
+from kubestage.phase import FILES, phase
 from kubestage.plan import HostPlan
 
 
-@phase("Certificates")
+@phase("Certificates", look_at=FILES)
 def keep(plan: HostPlan) -> None:
     """On the control plane host: the user's own certificates, or a CA made once and what it issues."""
     settings = plan.settings
@@ -23,7 +23,7 @@ def keep(plan: HostPlan) -> None:
         )
 
 
-@phase("Trust")
+@phase("Trust", look_at=FILES)
 def trust(plan: HostPlan) -> None:
     """The CA trusted by every host's programs, by containerd and Docker for the registry; a copy for the user."""
     settings = plan.settings

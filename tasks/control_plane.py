@@ -13,7 +13,12 @@ from kubestage.phase import phase
 from kubestage.plan import HostPlan
 
 
-@phase("Control plane")
+@phase(
+    "Control plane",
+    look_at="`/var/log/kubestage-init.log`, `/var/log/kubestage-static-pods.log` on the control plane; an init that "
+    "did not end well is told from a finished one, and the exact command to begin anew is in the message",
+    goes_on="`kubeadm init` goes on by itself, in the unit kubestage-init; the next run waits for it",
+)
 def bring_up(plan: HostPlan) -> None:
     """kubeadm init from rendered configuration; later runs keep its programs as it makes them.
 

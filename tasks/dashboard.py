@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from kubestage.operations import stacks
-from kubestage.phase import phase
+from kubestage.phase import PODS, phase
 from kubestage.plan import HostPlan
 from kubestage.stacks import dashboard
 
 
-@phase("Dashboard")
+@phase("Dashboard", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """The flavour of the settings, and no other one."""
     if plan.is_control_plane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubestage.host_file import HostFile
 from kubestage.operations import files, system, systemd
-from kubestage.phase import phase
+from kubestage.phase import SYSTEM, phase
 from kubestage.plan import HostPlan
 from kubestage.settings.platform_rules import SITES
 from kubestage.settings.values import SYSCTLS
@@ -13,7 +13,7 @@ MODULES = ("overlay", "br_netfilter")
 TIME_SYNC_UNITS = ("chrony.service", "systemd-timesyncd.service", "ntpsec.service")
 
 
-@phase("Host")
+@phase("Host", look_at=SYSTEM)
 def prepare(plan: HostPlan) -> None:
     """Name, addresses of the others, no swap, kernel modules and settings, a clock that is kept."""
     sysctls = SYSCTLS | plan.settings.sysctls

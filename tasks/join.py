@@ -10,7 +10,11 @@ from kubestage.phase import phase
 from kubestage.plan import HostPlan
 
 
-@phase("Join")
+@phase(
+    "Join",
+    look_at="`/var/log/kubestage-join.log` on the worker; `journalctl -u kubelet` on the host",
+    goes_on="`kubeadm join` goes on by itself, in the unit kubestage-join; the next run waits for it",
+)
 def workers(plan: HostPlan) -> None:
     """All workers at once; then their kubelets are seen to."""
     if not plan.is_control_plane:

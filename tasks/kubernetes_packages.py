@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kubestage import apt_sources, kubelet
 from kubestage.operations import apt, files
-from kubestage.phase import phase
+from kubestage.phase import SYSTEM, phase
 from kubestage.plan import HostPlan
 
 
-@phase("Kubernetes packages")
+@phase("Kubernetes packages", look_at=SYSTEM)
 def install(plan: HostPlan) -> None:
     """The pinned version, held: an unattended upgrade must not move a node. The kubelet finds its settings."""
     settings = kubelet.files(plan.settings, plan.name, plan.report.resolv_conf)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from kubestage.operations import certificates, files, stacks
-from kubestage.phase import phase
+from kubestage.phase import PODS, phase
 from kubestage.plan import HostPlan
 from kubestage.stacks import metrics
 
 
-@phase("Metrics")
+@phase("Metrics", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """metrics-server with a certificate of its own; or nothing of it."""
     if not plan.is_control_plane:

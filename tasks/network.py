@@ -8,7 +8,7 @@ from kubestage.plan import HostPlan
 from kubestage.stacks import network
 
 
-@phase("Network")
+@phase("Network", look_at="`kubectl get pods -A -o wide`; `journalctl -u kubelet` on the node that is not Ready")
 def install(plan: HostPlan) -> None:
     """flannel and the reserved NodePorts; ends with every node Ready, labelled, tainted and serving."""
     if plan.is_control_plane:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kubestage.operations import stacks
-from kubestage.phase import phase
+from kubestage.phase import PODS, phase
 from kubestage.plan import HostPlan
 from kubestage.stacks import network
 from kubestage.stacks.catalogue import chosen
 
 
-@phase("Platform")
+@phase("Platform", look_at=PODS)
 def serve(plan: HostPlan) -> None:
     """Waits for all at once: they have pulled their images and started side by side."""
     if plan.acts_for_all:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from pyinfra import host, state
 
-from kubestage import control_plane, preflight, progress
+from kubestage import control_plane, preflight
 from kubestage.plan import HostPlan
 
 
 def check() -> HostPlan:
     """This host's plan; raises with all that is wrong, anywhere."""
     checked = preflight.check(state)
-    progress.show(state)
     cluster = checked.cluster
     return HostPlan(
         name=host.name,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kubestage.operations import files, registry, stacks
-from kubestage.phase import phase
+from kubestage.phase import PODS, phase
 from kubestage.plan import HostPlan
 from kubestage.stacks.registry import LOGINS
 from kubestage.stacks.registry import registry as registry_stack
 
 
-@phase("Registry")
+@phase("Registry", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """Its users first, whose hashes it serves by; or nothing of it."""
     if not plan.is_control_plane:

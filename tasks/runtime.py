@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kubestage import apt_sources, runtime
 from kubestage.operations import apt, files, systemd
-from kubestage.phase import phase
+from kubestage.phase import SYSTEM, phase
 from kubestage.plan import HostPlan
 
 
-@phase("Runtime")
+@phase("Runtime", look_at=SYSTEM)
 def install(plan: HostPlan) -> None:
     """Apt sources of the mirror profile, both runtimes at their pinned version, configured before they first start."""
     settings = plan.settings

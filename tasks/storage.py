@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from kubestage.operations import stacks, storage
-from kubestage.phase import phase
+from kubestage.phase import PODS, phase
 from kubestage.plan import HostPlan
 from kubestage.stacks.registry import registry
 from kubestage.stacks.storage import STORAGE_CLASS
 from kubestage.stacks.storage import storage as storage_stack
 
 
-@phase("Volumes")
+@phase("Volumes", look_at=PODS)
 def volumes(plan: HostPlan) -> None:
     """The folders that a rebuilt host has lost, before its kubelet makes them: for root alone, and so for no pod."""
     if plan.volumes and not plan.report.kubelet_conf:
         storage.folders(volumes=plan.volumes, name="Folders of the volumes")
 
 
-@phase("Storage")
+@phase("Storage", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """The provisioner with the default StorageClass; or nothing of it, the folder on each node included."""
     settings = plan.settings

@@ -8,12 +8,11 @@ from pyinfra import inventory
 
 from kubestage.operations import overview
 from kubestage.overview import Place
-from kubestage.phase import TIMES, report_times
 from kubestage.plan import HostPlan
 
 
 def show(plan: HostPlan) -> None:
-    """The time of each phase, and what is where."""
+    """What is where."""
     if plan.acts_for_all:
         common = plan.cluster[plan.control_plane]
         addresses = {
@@ -27,5 +26,4 @@ def show(plan: HostPlan) -> None:
             server=f"https://{common.public_address or plan.addresses[plan.control_plane]}:{common.api_port}",
             addresses=addresses,
         )
-        report_times(kept=plan.kubeconfig.with_name(TIMES), name="Time of each phase")
         overview.shown(settings=common, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where")

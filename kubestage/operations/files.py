@@ -13,7 +13,8 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.facts.files import FileState, FileStates, Missing
+from kubestage import difference
+from kubestage.facts.files import FileState, FileStates, Missing, Texts
 from kubestage.host_file import HostFile
 
 
@@ -104,9 +105,18 @@ def write(
     if not (wrong or surplus):
         host.noop("files are as they should be")
     if wrong:
+        if host.state.config.DIFF and not _is_noted():
+            texts = host.get_fact(Texts, paths=[file.path for file in wrong])
+            for file in wrong:
+                difference.note(host.name, file, texts.get(file.path, ""))
         yield put(wrong)
     for path in surplus:
         yield StringCommand(f"rm {path} && rmdir --ignore-fail-on-non-empty $(dirname {path})")
+
+
+def _is_noted() -> bool:
+    """Whether the run has looked for changes before it makes them."""
+    return bool(host.state.is_executing and host.state.should_check_for_changes())  # type: ignore[no-untyped-call]
 
 
 @operation()

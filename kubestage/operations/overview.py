@@ -21,7 +21,8 @@ def shown(settings: Settings, place: Place, ca: Path) -> Generator[StringCommand
     """
     if host.state.is_executing:
         for line in text(overview(settings, place, has_ca=ca.exists())).splitlines():
-            logger.info(f"    {line}")
+            if line:  # a run that changes nothing says so in few lines
+                logger.info(f"    {line}")
     host.noop("printed")
     return
     yield

@@ -44,7 +44,7 @@ class Problem:
 
 def shown(setting: str, value: Any) -> str:
     """A setting's value as messages quote it: shortened, and nothing of it where it may hold a secret."""
-    if isinstance(value, Mapping) and setting in _HIDDEN and not _is_secret(setting):
+    if isinstance(value, Mapping) and setting in _HIDDEN and not sounds_secret(setting):
         return "{" + ", ".join(f"{key!r}: ..." for key in value) + "}"
     text = repr(value)
     if may_be_secret(setting) or "PRIVATE KEY-----" in text:
@@ -55,10 +55,11 @@ def shown(setting: str, value: Any) -> str:
 
 def may_be_secret(name: str) -> bool:
     """Whether a setting of this name, right or misspelt, or a part of one, may hold passwords."""
-    return _is_secret(name) or any(hidden in name for hidden in _HIDDEN)
+    return sounds_secret(name) or any(hidden in name for hidden in _HIDDEN)
 
 
-def _is_secret(name: str) -> bool:
+def sounds_secret(name: str) -> bool:
+    """Whether what has this name, a setting or a part of one, is a password or the like."""
     return any(word in name.lower() for word in _SECRET_WORDS)
 
 

@@ -62,7 +62,7 @@ KILLED_AT = (
 def kill_at(moment: Moment) -> None:
     """Start a run, and kill pyinfra, and nothing else, at that moment."""
     process = subprocess.Popen(
-        deploy_command(),
+        deploy_command("-v"),
         cwd=CHECKOUT,
         env=environment(**ADMIN),
         stdout=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -22,6 +21,7 @@ from sample_cluster import GROUPS, ROOT, hosts_data
 
 from kubestage import certificates, status
 from kubestage.facts.kubernetes import Workload
+from kubestage.output.kept import LastRun
 from kubestage.settings import Settings, load
 from kubestage.stacks.catalogue import chosen
 from kubestage.status import Answer, Health, platform_health
@@ -238,14 +238,13 @@ class TestSites:
         return status.ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
 
 
-def test_the_last_run(tmp_path: Path) -> None:
-    times = tmp_path / "phase-times"
-    assert status.last_run(times) == ""
-    times.write_text("Host      1.3 s\nRuntime   5.4 s\n")
-    ended = datetime(2026, 6, 1, 9, 30).timestamp()
-    os.utime(times, (ended, ended))
-    assert status.last_run(times) == (
-        "\nThe last run from here, 2026-06-01 09:30:\n  Host      1.3 s\n  Runtime   5.4 s\n"
+def test_the_last_run() -> None:
+    assert status.last_run_text(None) == ""
+    began = datetime(2026, 6, 1, 9, 30)
+    run = LastRun("inventory/x.py", began, "1 change on 2 hosts in 7.0 s", {"Host": 1.31, "Runtime": 15.4}, {})
+    assert status.last_run_text(run) == (
+        "\nThe last run from here, 2026-06-01 09:30: 1 change on 2 hosts in 7.0 s\n"
+        "  Host                        1.3 s\n  Runtime                    15.4 s\n"
     )
 
 
