@@ -56,8 +56,9 @@ knows() {  # POD FLAG...: whether the program reads these flags, by the image of
     return 1
 }
 know_all() {
-    :
+    known=yes
 @KNOW_ALL@
+    [ "$known" ]
 }
 log_of() {  # POD: the newest log of its container
     ls -t /var/log/pods/kube-system_$1-*/$1/*.log 2>/dev/null | head -n 1
@@ -187,7 +188,7 @@ for file in $files/*; do grep -qsF "$file" $manifests/*.yaml || rm -f "$file"; d
 
 def _filled(text: str, flags: Mapping[str, Sequence[str]], **more: object) -> str:
     """`flags`: static pod -> the words of its flags that are to be checked."""
-    checks = (f"    knows {pod} {shlex.join(words)} || return" for pod, words in flags.items() if words)
+    checks = (f"    knows {pod} {shlex.join(words)} || known=" for pod, words in flags.items() if words)
     values = {
         "KNOW_ALL": "\n".join(checks),
         "FILES": STATIC_PODS_FILES,

@@ -54,13 +54,15 @@ def test_all_that_can_be_broken_is_mended_after_a_reboot(cluster: None) -> None:
     assert verify("test_apiserver.py", "test_system_pods.py", "test_hosts.py") == set()
 
 
-def test_a_flag_that_is_not_known_changes_nothing(cluster: None) -> None:
+def test_flags_that_are_not_known_change_nothing(cluster: None) -> None:
     before = on("cp1", f"sha256sum {MANIFESTS}/*; pidof kube-apiserver")
-    told = deploy_fails(*data(apiserver_extra_args={"no-such-flag": "1"}))
+    unknown = {"no-such-flag": "1"}
+    wrong = data(apiserver_extra_args=unknown, scheduler_extra_args={"v": "many"}, etcd_extra_args=unknown)
+    told = deploy_fails(*wrong)
     assert "kube-apiserver:v1" in told
     assert "unknown flag: --no-such-flag" in told
-    assert "invalid argument" in deploy_fails(*data(scheduler_extra_args={"v": "many"}))
-    assert "no-such-flag" in deploy_fails(*data(etcd_extra_args={"no-such-flag": "1"}))
+    assert 'invalid argument "many"' in told
+    assert "not defined: -no-such-flag" in told
     assert on("cp1", f"sha256sum {MANIFESTS}/*; pidof kube-apiserver") == before
     assert list(deploy().changed) == ["Control plane | kubeadm's configuration"]
 
@@ -78,7 +80,6 @@ def test_an_audit_policy(cluster: None, tmp_path: Path) -> None:
     assert "--profiling=false" in on("cp1", FLAGS).split()
     kubectl("get", "configmaps")
     assert on("cp1", f"grep -c configmaps {log}") != "0"
-    assert deploy(*audited).changed == {}
 
     before = on("cp1", "pidof kube-apiserver")
     policy.write_text(POLICY % "pods")

@@ -65,16 +65,18 @@ class TestChange:
             assert change(tmp_path).returncode == 0
             assert process(tmp_path) == flags
 
-    def test_a_flag_that_is_not_known_changes_nothing(self, tmp_path: Path) -> None:
+    def test_flags_that_are_not_known_change_nothing(self, tmp_path: Path) -> None:
+        """All of them are told at once."""
         with cluster(tmp_path) as rendered:
             before = in_place(tmp_path)
             (rendered / "kube-apiserver.yaml").write_text(manifest("kube-apiserver", "--unknown=1"))
-            result = change(tmp_path, {"kube-apiserver": ["--unknown=1"]})
+            result = change(tmp_path, {"kube-apiserver": ["--unknown=1"], "etcd": ["--v=1", "--unknown=2"]})
             assert in_place(tmp_path) == before
         assert result.returncode == 1
         assert result.stdout.splitlines() == [
             "kube-apiserver of registry.k8s.io/kube-apiserver:v1 does not take its flags: "
             "Error: unknown flag: --unknown",
+            "etcd of registry.k8s.io/etcd:v1 does not take its flags: Error: unknown flag: --unknown",
             "Nothing was changed: correct the flags in the settings.",
         ]
 
