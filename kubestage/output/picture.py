@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from xml.sax.saxutils import escape
 
@@ -158,6 +159,7 @@ def _bar(span: Span, colour: str, is_critical: bool, place: Place, top: float, h
     return [bar, f'<rect {shape} y="{top + height}" height="2" fill="{_INK}"/>'] if is_critical else [bar]
 
 
+@cache
 def _pale(colour: str) -> str:
     """The colour mixed with twice as much white."""
     return "#" + "".join(f"{(int(colour[at : at + 2], 16) + 2 * 255) // 3:02x}" for at in (1, 3, 5))
