@@ -21,7 +21,7 @@ help:
 	@echo 'make new          an inventory for hosts of your own; NAME=staging'
 	@echo 'make verify       look at a cluster from outside; INVENTORY=inventory/lab.py'
 	@echo 'make kubeconfig   the path of its kubeconfig; INVENTORY=inventory/lab.py'
-	@echo 'make status       what is where on it, and how it does; INVENTORY=inventory/lab.py'
+	@echo 'make status       what is where on it, and how it does; ARGS=--json, --watch or --diff'
 	@echo 'make picture      the path of a picture of the last run; INVENTORY=inventory/lab.py'
 	@echo 'make dashboard-token   a token for its dashboard, valid for an hour; INVENTORY=inventory/lab.py'
 	@echo 'make trust        how to trust the CA of its sites; INVENTORY=inventory/lab.py'
@@ -69,7 +69,7 @@ kubeconfig:
 	@echo $(CURDIR)/$(STATE)/kubeconfig
 
 status: venv
-	@$(BIN)/python -m kubestage status $(INVENTORY)
+	@$(BIN)/python -m kubestage status $(INVENTORY) $(ARGS)
 
 picture:
 	@test -f $(STATE)/last-run.svg || { echo 'No run yet: pyinfra $(INVENTORY) deploy.py makes it' >&2; exit 1; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from typing import Protocol
 
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
@@ -12,10 +12,20 @@ from kubestage import dashboard_token, status, trust
 from kubestage.inventory import TargetError
 from kubestage.new import command as new
 
-COMMANDS: dict[str, tuple[Callable[[str], int], str]] = {
-    "status": (status.main, "what is where, and how it does"),
-    "dashboard-token": (dashboard_token.main, "a token for the dashboard, valid for an hour"),
-    "trust": (trust.main, "how to trust its CA, and how to find its sites"),
+
+class Command(Protocol):
+    """A module with a command in it."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def main(self, given: argparse.Namespace) -> int: ...
+
+
+COMMANDS: dict[str, tuple[Command, str]] = {
+    "new": (new, "an inventory for hosts of your own"),
+    "status": (status, "what is where, and how it does"),
+    "dashboard-token": (dashboard_token, "a token for the dashboard, valid for an hour"),
+    "trust": (trust, "how to trust its CA, and how to find its sites"),
 }
 
 
@@ -23,13 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     parser = argparse.ArgumentParser("python -m kubestage")
     commands = parser.add_subparsers(dest="command", required=True)
-    new.add_arguments(commands.add_parser("new", help="an inventory for hosts of your own"))
-    for name, (_, what) in COMMANDS.items():
-        command = commands.add_parser(name, help=what)
-        command.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
+    for name, (command, what) in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=what))
     chosen = parser.parse_args(arguments)
     try:
-        return new.main(chosen) if chosen.command == "new" else COMMANDS[chosen.command][0](chosen.inventory)
+        return COMMANDS[chosen.command][0].main(chosen)
     except TargetError as error:
         print(error, file=sys.stderr)
         return 1

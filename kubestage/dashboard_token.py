@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import Any
 
@@ -14,16 +15,21 @@ from kubestage.settings.values import DASHBOARD_FLAVOURS
 from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
 
 
-def main(inventory: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own words."""
+    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
+
+
+def main(given: argparse.Namespace) -> int:
     """Print a new token, and on the error output what it is good for."""
-    target = read(inventory)
+    target = read(given.inventory)
     settings = target.cluster.common
     if "dashboard" not in settings.stacks:
-        raise TargetError(f"{inventory}: stacks has no dashboard\n    -> add it, then: {target.deploy}")
+        raise TargetError(f"{given.inventory}: stacks has no dashboard\n    -> add it, then: {target.deploy}")
     with connected(target) as client:
         flavour = running_flavour(AppsV1Api(client))
         if not flavour:
-            raise TargetError(f"{inventory}: there is no dashboard in the cluster yet\n    -> {target.deploy}")
+            raise TargetError(f"{given.inventory}: there is no dashboard in the cluster yet\n    -> {target.deploy}")
         print(new_token(CoreV1Api(client), settings, flavour))
     how = "the token" if flavour == "headlamp" else "any user's password"
     minutes = TOKEN_LIFETIME_S // 60

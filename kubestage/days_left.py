@@ -96,6 +96,21 @@ def table(answers: Mapping[str, Found | str], now: datetime) -> str:
     return "\n".join(lines)
 
 
+def as_rows(answers: Mapping[str, Found | str], now: datetime) -> list[dict[str, object]]:
+    """For programs: a certificate a row; "days" and "ends" (ISO 8601) are null where it can't be read."""
+    return [
+        {
+            "where": name,
+            "path": path,
+            "days": days_left(each, now) if each else None,
+            "ends": each.not_valid_after_utc.isoformat() if each else None,
+        }
+        for name, found in answers.items()
+        if not isinstance(found, str)
+        for path, each in found.items()
+    ]
+
+
 def _unknown(answers: Mapping[str, Found | str]) -> Iterator[str]:
     for name, found in answers.items():
         if isinstance(found, str):

@@ -9,6 +9,7 @@ from pathlib import Path
 from kubestage.settings import Settings
 from kubestage.stacks.registry import DEFAULT_USER, USERS
 from kubestage.stacks.storage import STORAGE_CLASS
+from kubestage.table import table
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,6 @@ _COLUMNS = ("what", "health", "where", "user", "how")
 
 def text(shown: Overview) -> str:
     """The table with its notes; a column that nothing stands in is left out."""
-    cells = [[str(getattr(row, column)) for column in _COLUMNS] for row in (_TITLES, *shown.rows)]
-    used = [number for number in range(len(_COLUMNS)) if any(row[number] for row in cells[1:])]
-    widths = {number: max(len(row[number]) for row in cells) for number in used}
-    lines = ["  ".join(row[number].ljust(widths[number]) for number in used).rstrip() for row in cells]
+    titles, *rows = ([str(getattr(row, column)) for column in _COLUMNS] for row in (_TITLES, *shown.rows))
+    lines = table(titles, rows)
     return "\n".join([*lines, *(["", *shown.notes] if shown.notes else [])])

@@ -1,216 +1,52 @@
-"""How a cluster and its platform do, seen from this machine, and how long the last run took: `make status`."""
+"""What is where on a cluster and how it does, on one page: `make status`."""
 
 from __future__ import annotations
 
-import json
-import ssl
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import argparse
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
-from cryptography import x509
-from kubernetes.client import AppsV1Api, CoreV1Api
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-
-from kubestage import days_left
-from kubestage.api import REQUEST_TIMEOUT_S, connected
-from kubestage.facts.kubernetes import Workload
 from kubestage.inventory import CHECKOUT, TargetError, read
-from kubestage.output.kept import LastRun, last_run
-from kubestage.overview import Place, overview, text
-from kubestage.pressure import by_summary, pressures, told
-from kubestage.settings import Settings
-from kubestage.stacks.catalogue import chosen
-from kubestage.web import Site, SiteError
+from kubestage.page import as_json, look, text
 
-# Stack -> the site by which it is asked for, and what it says to whom it does not know. That of the ingress is one that
-# nobody has made: its default backend answers, as it does for a site that should be there and is not.
-SITES = {
-    "ingress": ("no-such-site", (404,)),
-    "dashboard": ("dashboard", (200, 401)),
-    "registry": ("registry", (200, 401)),
-}
+WATCH_S = 5.0
+_CLEAR = "\033[H\033[2J"
 
 
-@dataclass(frozen=True)
-class Health:
-    """What to say where all is well, and what is not, in a few words each."""
-
-    well: str
-    troubles: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A site's at one node: the HTTP status and when its certificate ends; or why there was none."""
-
-    status: int = 0
-    valid_until: datetime | None = None
-    error: str = ""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own words."""
+    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", action="store_true", help=f"again every {WATCH_S:.0f} s, until Ctrl-C")
+    parser.add_argument("--diff", action="store_true", help="what a run would change as well, by a dry run")
 
 
-def main(inventory: str) -> int:
-    """Print what is where, and how it does; 1 if something is not well."""
-    target = read(inventory)
-    settings = target.cluster.common
-    ca = target.ca if target.ca.exists() else None
-    now = datetime.now(UTC)
-    certificates = days_left.ask(target)
-    try:
-        with connected(target) as client:
-            core = CoreV1Api(client)
-            nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S).items
-            short = shortages(core, nodes)
-            ready = readiness(AppsV1Api(client))
-    except TargetError:
-        print(days_left.table(certificates, now))  # one that has ended may be the reason
-        raise
-    addresses = {name: target.outside_address(name) for name in target.cluster.nodes}
-    folder = target.folder.relative_to(CHECKOUT)
-    place = Place(inventory, folder, target.control_plane, client.configuration.host, addresses)
-    answers = ask_sites(settings, addresses, ca)
-    health = platform_health(settings, target.cluster.nodes, nodes, short, ready, answers, now)
-    words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
-    print(text(overview(settings, place, has_ca=ca is not None).with_health(words)))
-    print(f"\n{days_left.table(certificates, now)}")
-    print(last_run_text(last_run(target.folder)), end="")
-    troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
-    troubles += days_left.troubles(certificates, now, settings.certificate_renew_days)
-    if troubles:
-        print("\nNot well:", *troubles, f"What a run can mend, it does: {target.deploy}", sep="\n  ")
-    return 1 if troubles else 0
+def main(given: argparse.Namespace) -> int:
+    """Print the page; 1 if something is not well."""
+    if given.watch:
+        return _watch(given)
+    page = look(read(given.inventory))
+    print(as_json(page) if given.json else text(page))
+    if given.diff:
+        return max(_differences(given), bool(page.troubles))
+    return 1 if page.troubles else 0
 
 
-def last_run_text(run: LastRun | None) -> str:
-    """When the last run from this machine was, what came of it, and its phases; "" if there was none."""
-    if run is None:
-        return ""
-    phases = "".join(f"  {title:<24}{seconds:7.1f} s\n" for title, seconds in run.phases.items())
-    return f"\nThe last run from here, {run.began:%Y-%m-%d %H:%M}: {run.ending}\n{phases}"
+def _watch(given: argparse.Namespace) -> int:
+    while True:
+        try:
+            shown = text(look(read(given.inventory)))
+        except TargetError as error:  # it may be back the next time
+            shown = str(error)
+        print(f"{_CLEAR if sys.stdout.isatty() else ''}{time.strftime('%H:%M:%S')}\n{shown}", flush=True)
+        time.sleep(WATCH_S)
 
 
-def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:
-    """Every workload -> how many of its pods are ready and of its current version, and how many there should be."""
-    found = {}
-    for each in apps.list_deployment_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
-        ready = min(each.status.updated_replicas or 0, each.status.ready_replicas or 0)
-        found[Workload(each.metadata.namespace, "Deployment", each.metadata.name)] = (ready, each.spec.replicas)
-    for each in apps.list_daemon_set_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
-        ready = min(each.status.updated_number_scheduled or 0, each.status.number_ready)
-        wanted = each.status.desired_number_scheduled
-        found[Workload(each.metadata.namespace, "DaemonSet", each.metadata.name)] = (ready, wanted)
-    return found
-
-
-def shortages(core: Any, nodes: Iterable[Any]) -> list[str]:
-    """A line for each pressure of a node; its kubelet is asked how much is left."""
-    lines = []
-    for node in nodes:
-        kinds = pressures((each.type, each.status) for each in node.status.conditions or ())
-        account = _summary(core, node.metadata.name) if kinds else {}
-        lines += [told(node.metadata.name, kind, by_summary(kind, account)) for kind in kinds]
-    return lines
-
-
-def _summary(core: Any, node: str) -> dict[str, Any]:
-    """The kubelet's stats/summary; empty where it does not answer."""
-    try:
-        answer = core.connect_get_node_proxy_with_path(
-            node, "stats/summary", _preload_content=False, _request_timeout=REQUEST_TIMEOUT_S
-        )
-        return dict(json.loads(answer.data))
-    except (ApiException, HTTPError, ValueError):
-        return {}
-
-
-def ask_sites(settings: Settings, addresses: Mapping[str, str], ca: Path | None) -> dict[str, dict[str, Answer]]:
-    """Stack -> node -> what its site answers there, at the node's address of `addresses`; all at once.
-
-    The certificate has to be of `ca`, or of a CA that this machine trusts where there is none.
-    """
-    if "ingress" not in settings.stacks:
-        return {}
-    context = ssl.create_default_context(cafile=ca)
-    asked = [(stack, node) for stack in SITES if stack in settings.stacks for node in addresses]
-
-    def ask(stack: str, node: str) -> Answer:
-        return ask_site(addresses[node], settings.https_port, f"{SITES[stack][0]}.{settings.domain}", context)
-
-    answers: dict[str, dict[str, Answer]] = {}
-    with ThreadPoolExecutor() as pool:
-        for (stack, node), answer in zip(asked, pool.map(ask, *zip(*asked, strict=True)), strict=True):
-            answers.setdefault(stack, {})[node] = answer
-    return answers
-
-
-def ask_site(address: str, port: int, host: str, context: ssl.SSLContext) -> Answer:
-    """GET https://HOST:PORT/ from the machine at `address`, whatever DNS says of the host."""
-    try:
-        answer = Site(host, address, port, context).ask()
-    except SiteError as error:
-        return Answer(error=str(error))
-    return Answer(answer.status, x509.load_der_x509_certificate(answer.certificate).not_valid_after_utc)
-
-
-def platform_health(
-    settings: Settings,
-    names: Sequence[str],
-    nodes: Iterable[Any],
-    short: Sequence[str],
-    ready: Mapping[Workload, tuple[int, int]],
-    answers: Mapping[str, Mapping[str, Answer]],
-    now: datetime,
-) -> dict[str, Health]:
-    """What the overview has a row for -> its health. `names`: of the inventory's hosts; `nodes`: Node objects.
-
-    `short`: what nodes are short of.
-    """
-    health = {"API": _nodes_health(names, nodes, short)}
-    for name, stack in chosen(settings).items():
-        troubles = [*_not_ready(stack.workloads, ready), *_not_served(name, answers.get(name, {}))]
-        health[name] = Health("serves on every node" if name in answers else "ready", tuple(troubles))
-    ends = [answer.valid_until for found in answers.values() for answer in found.values() if answer.valid_until]
-    if ends:
-        health["certificate"] = _certificate_health(min(ends), now, settings.certificate_renew_days)
-    return health
-
-
-def _nodes_health(names: Sequence[str], nodes: Iterable[Any], short: Sequence[str]) -> Health:
-    ready = {
-        node.metadata.name
-        for node in nodes
-        if any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ())
-    }
-    return Health(
-        f"{len(names)} of {len(names)} nodes Ready",
-        (*(f"node {name} is not Ready" for name in names if name not in ready), *(f"node {each}" for each in short)),
-    )
-
-
-def _not_ready(workloads: Iterable[Workload], ready: Mapping[Workload, tuple[int, int]]) -> list[str]:
-    troubles = []
-    for workload in workloads:
-        name = f"{workload.kind} {workload.namespace}/{workload.name}"
-        there, wanted = ready.get(workload, (0, 0))
-        if workload not in ready:
-            troubles.append(f"no {name}")
-        elif there < wanted:
-            troubles.append(f"{name}: {there} of {wanted} ready")
-    return troubles
-
-
-def _not_served(stack: str, answers: Mapping[str, Answer]) -> list[str]:
-    nodes: dict[str, list[str]] = {}
-    for node, answer in answers.items():
-        if answer.error or answer.status not in SITES[stack][1]:
-            nodes.setdefault(answer.error or f"HTTP {answer.status}", []).append(node)
-    return [f"at {', '.join(where)}: {what}" for what, where in nodes.items()]
-
-
-def _certificate_health(ends: datetime, now: datetime, renew_days: int) -> Health:
-    when = f"{ends:%Y-%m-%d}"
-    return Health(f"until {when}", (f"it ends on {when}",) if ends - now < timedelta(days=renew_days) else ())
+def _differences(given: argparse.Namespace) -> int:
+    """A dry run's own words (on the error output where the page is for programs); its exit code."""
+    argv = [Path(sys.executable).with_name("pyinfra"), given.inventory, "deploy.py", "--dry"]
+    if not given.json:
+        print("\nWhat differs from the settings, by a dry run:", flush=True)
+    return subprocess.run(argv, cwd=CHECKOUT, stdout=sys.stderr if given.json else None, check=False).returncode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,14 @@ from kubestage.settings import Settings
 from kubestage.settings.platform_rules import SITES
 
 
-def main(inventory: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own words."""
+    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
+
+
+def main(given: argparse.Namespace) -> int:
     """Print both, for the cluster of an inventory file."""
-    target = read(inventory)
+    target = read(given.inventory)
     settings = target.cluster.common
     addresses = list(dict.fromkeys(target.outside_address(name) for name in target.cluster.nodes))
     if target.ca.is_file():

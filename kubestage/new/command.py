@@ -21,6 +21,7 @@ from kubestage.new import files, host_keys, sources, trial
 from kubestage.new.files import Place
 from kubestage.new.hosts import Hosts, NewHost, parse, ssh_aliases
 from kubestage.preflight import Checked, PreflightError
+from kubestage.table import table
 
 SSH_CONFIG = Path("~/.ssh/config")
 _RESERVED = ("all", "lab")  # files of ours are called so
@@ -42,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="ask nothing: take the host keys that are shown")
 
 
-def main(given: argparse.Namespace, checkout: Path = CHECKOUT) -> int:
+def main(given: argparse.Namespace) -> int:
     """Write the files of a new inventory; TargetError where something is in the way, and nothing is written then."""
-    place = Place(checkout, given.name)
+    place = Place(CHECKOUT, given.name)
     _check_name(place)
     ask = _ask if sys.stdin.isatty() and not given.yes else _take_default
     aliases = ssh_aliases(SSH_CONFIG.expanduser())
@@ -222,22 +223,19 @@ def _words(given: argparse.Namespace, hosts: Hosts, settings: Mapping[str, Any])
 
 
 def _tell(place: Place, checked: Checked) -> None:
-    rows = [("HOST", "PRIVATE ADDRESS", "SYSTEM", "CPUS", "MEMORY", "CLOCK")]
-    for name, report in checked.reports.items():
-        ahead = sum(report.clock) / 2
-        rows.append(
-            (
-                name,
-                checked.addresses[name],
-                f"{report.os_id} {report.os_version}",
-                str(report.cpus),
-                f"{report.memory_mib} MiB",
-                f"{ahead:+.1f} s",
-            )
+    titles = ("HOST", "PRIVATE ADDRESS", "SYSTEM", "CPUS", "MEMORY", "CLOCK")
+    rows = [
+        (
+            name,
+            checked.addresses[name],
+            f"{report.os_id} {report.os_version}",
+            str(report.cpus),
+            f"{report.memory_mib} MiB",
+            f"{sum(report.clock) / 2:+.1f} s",
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for name, report in checked.reports.items()
+    ]
+    print("", *table(titles, rows), sep="\n  ")
     written = [place.inventory, place.group_data, *([place.ssh_config] if place.ssh_config.exists() else [])]
     inventory = place.inventory.relative_to(place.checkout)
     print(f"\nWritten: {', '.join(str(path.relative_to(place.checkout)) for path in written)}")

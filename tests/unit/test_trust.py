@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +40,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_ca_and_sites(target: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     ca = new_ca("staging CA", NOW).certificate
     target.ca.write_text(ca)
-    assert trust.main("inventory/staging.py") == 0
+    assert trust.main(Namespace(inventory="inventory/staging.py")) == 0
     said = capsys.readouterr().out
     assert f"CA           {target.ca}\nSHA-256      {pem.fingerprint(ca)}\n" in said
     for way in (
@@ -56,7 +57,7 @@ def test_ca_and_sites(target: SimpleNamespace, capsys: pytest.CaptureFixture[str
 
 def test_no_ca_yet(target: SimpleNamespace) -> None:
     with pytest.raises(TargetError, match=r"ca\.crt: a run makes it, and has not yet\n.*pyinfra inventory/staging\.py"):
-        trust.main("inventory/staging.py")
+        trust.main(Namespace(inventory="inventory/staging.py"))
 
 
 def test_a_certificate_of_one_s_own(
@@ -65,7 +66,7 @@ def test_a_certificate_of_one_s_own(
     key = new_key()
     own = file(tmp_path, "own.crt", certificate(key, names=["*.lab.test"]))
     target.cluster = cluster(wildcard_certificate=own, wildcard_key=file(tmp_path, "own.key", key_pem(key)))
-    assert trust.main("inventory/staging.py") == 0
+    assert trust.main(Namespace(inventory="inventory/staging.py")) == 0
     said = capsys.readouterr().out
     assert "no CA of the platform to trust" in said and "SHA-256" not in said
     assert "47.1.2.3 dashboard.lab.test" in said

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,14 +15,23 @@ from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from sample_cluster import GROUPS, ROOT, hosts_data
+from sample_cluster import GROUPS, hosts_data
 
-from kubestage import certificates, status
+from kubestage import certificates
 from kubestage.facts.kubernetes import Workload
-from kubestage.output.kept import LastRun
+from kubestage.health import (
+    SITES,
+    Answer,
+    Health,
+    ask_site,
+    ask_sites,
+    platform_health,
+    readiness,
+    shortages,
+    summaries,
+)
 from kubestage.settings import Settings, load
 from kubestage.stacks.catalogue import chosen
-from kubestage.status import Answer, Health, platform_health
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = ["cp1", "w1"]
@@ -52,7 +59,7 @@ def health(
     all_ready = {workload: (2, 2) for stack in stacks.values() for workload in stack.workloads}
     all_answer = {
         stack: dict.fromkeys(NAMES, Answer(statuses[0], FINE.valid_until))
-        for stack, (_, statuses) in status.SITES.items()
+        for stack, (_, statuses) in SITES.items()
         if stack in stacks
     }
     return platform_health(
@@ -100,13 +107,13 @@ class TestHealth:
         conditions = [SimpleNamespace(type="DiskPressure", status="True"), SimpleNamespace(type="Ready", status="True")]
         short = SimpleNamespace(metadata=SimpleNamespace(name="w1"), status=SimpleNamespace(conditions=conditions))
         disk = {"availableBytes": 14 * 2**30, "capacityBytes": 200 * 2**30}
-        kubelet = Kubelet({"w1": {"node": {"fs": disk, "runtime": {"imageFs": disk}}}})
-        lines = status.shortages(kubelet, [node("cp1"), short])
-        assert kubelet.asked == ["w1"]  # no other one
-        assert health(settings(), short=lines)["API"].troubles == (
+        kubelets = Kubelet({"w1": {"node": {"fs": disk, "runtime": {"imageFs": disk}}}})
+        found = summaries(kubelets, ["cp1", "w1"])
+        assert set(found) == {"w1"}  # cp1's does not answer
+        assert health(settings(), short=shortages([node("cp1"), short], found))["API"].troubles == (
             "node w1: DiskPressure: 7 % of the images' disk free (14.0 of 200.0 GiB)",
         )
-        assert status.shortages(Kubelet({}), [short]) == ["w1: DiskPressure"]  # it does not answer
+        assert shortages([short], {}) == ["w1: DiskPressure"]
 
     def test_workloads(self) -> None:
         contour = Workload("projectcontour", "Deployment", "contour")
@@ -158,7 +165,7 @@ class Deployments:
 
 
 def test_readiness() -> None:
-    assert status.readiness(Deployments()) == {
+    assert readiness(Deployments()) == {
         Workload("projectcontour", "Deployment", "contour"): (1, 2),
         Workload("projectcontour", "Deployment", "fresh"): (0, 1),
         Workload("projectcontour", "DaemonSet", "envoy"): (2, 3),
@@ -206,8 +213,8 @@ class TestSites:
     def test_every_site_is_asked_at_every_node_by_its_name(self, site: tuple[int, list[str]], pki: Path) -> None:
         port, asked = site
         chosen = settings(https_port=port, http_redirect=False, node_port_range="80-65535")
-        answers = status.ask_sites(chosen, {"cp1": "127.0.0.1", "w1": "127.0.0.1"}, pki / "ca.crt")
-        assert {stack: list(found) for stack, found in answers.items()} == dict.fromkeys(status.SITES, NAMES)
+        answers = ask_sites(chosen, {"cp1": "127.0.0.1", "w1": "127.0.0.1"}, pki / "ca.crt")
+        assert {stack: list(found) for stack, found in answers.items()} == dict.fromkeys(SITES, NAMES)
         for found in answers.values():
             for answer in found.values():
                 assert (answer.status, answer.error) == (401, "")
@@ -216,7 +223,7 @@ class TestSites:
         assert sorted(asked) == sorted(hosts * 2)
 
     def test_only_sites_that_are_on(self, pki: Path) -> None:
-        assert status.ask_sites(settings(stacks=["metrics"]), {"cp1": "127.0.0.1"}, pki / "ca.crt") == {}
+        assert ask_sites(settings(stacks=["metrics"]), {"cp1": "127.0.0.1"}, pki / "ca.crt") == {}
 
     def test_a_certificate_of_another_ca(self, site: tuple[int, list[str]], tmp_path: Path) -> None:
         other = tmp_path / "ca.crt"
@@ -235,59 +242,4 @@ class TestSites:
         assert self.ask(port, pki / "ca.crt").error == "Connection refused"
 
     def ask(self, port: int, ca: Path, host: str = "dashboard.shop.example") -> Answer:
-        return status.ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
-
-
-def test_the_last_run() -> None:
-    assert status.last_run_text(None) == ""
-    began = datetime(2026, 6, 1, 9, 30)
-    run = LastRun("inventory/x.py", began, "1 change on 2 hosts in 7.0 s", {"Host": 1.31, "Runtime": 15.4}, {})
-    assert status.last_run_text(run) == (
-        "\nThe last run from here, 2026-06-01 09:30: 1 change on 2 hosts in 7.0 s\n"
-        "  Host                        1.3 s\n  Runtime                    15.4 s\n"
-    )
-
-
-# --- The command -----------------------------------------------------------------------------------------------------
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, as it puts gevent underneath."""
-    argv = [sys.executable, "-m", "kubestage", *words]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("word", ["status", "dashboard-token"])
-def test_no_such_inventory(word: str) -> None:
-    done = command(word, "inventory/nowhere.py")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "inventory/nowhere.py: there is no such file\n    -> name one: INVENTORY=inventory/NAME.py\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("control_plane = [", "SyntaxError: "),
-        ("raise RuntimeError('no network')", "RuntimeError: no network"),
-        ("control_plane = [('cp1', 5)]", "TypeError: "),
-        ("workers = ()", "IndexError: "),
-    ],
-    ids=["syntax", "raises", "data", "empty tuple"],
-)
-def test_an_inventory_that_can_not_be_read(tmp_path: Path, content: str, reason: str) -> None:
-    path = tmp_path / "broken.py"
-    path.write_text(content)
-    done = command("status", str(path))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"{path}: it can't be read: {reason}")
-    assert done.stderr.endswith("inventory/static.example.py shows how\n")
-
-
-def test_no_cluster_yet() -> None:
-    done = command("status", "inventory/static.example.py")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "a run makes it, and has not yet\n    -> pyinfra inventory/static.example.py deploy.py" in done.stderr
-
-
-def test_no_such_command() -> None:
-    done = command("state", "inventory/lab.py")
-    assert done.returncode == 2
-    assert "invalid choice: 'state'" in done.stderr
+        return ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
