@@ -13,9 +13,9 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage import difference
 from kubestage.facts.files import FileState, FileStates, Missing, Texts
 from kubestage.host_file import HostFile
+from kubestage.output import difference
 
 
 def aside(path: str) -> str:

@@ -20,7 +20,8 @@ from kubestage.output.watch import Watch
 
 _PYINFRA = tuple(str(Path(str(module.__file__)).parent) for module in (pyinfra, pyinfra_cli))
 _LAST_WORDS = str(Path(_PYINFRA[1]) / "exceptions.py")  # where pyinfra prints the error that has ended the run
-_HEADING = re.compile(r"--> .*error.*?: ")  # "--> pyinfra error in FILE line 3: "
+_BEFORE_A_TRACEBACK = "An exception occurred in: "
+_HEADING = re.compile(r"--> .*?error.*?: ")  # "--> pyinfra error in FILE line 3: "
 _OF_A_HOST = re.compile(r"\[([^\]]+)\] +(?:nested +)?(.*)", re.DOTALL)
 
 
@@ -47,7 +48,9 @@ class Handler(logging.Handler):
     def _take(self, record: logging.LogRecord, text: str) -> None:
         self._keep(text)
         is_warning = record.levelno >= logging.WARNING
-        if record.pathname == _LAST_WORDS:
+        if record.pathname == _LAST_WORDS and _BEFORE_A_TRACEBACK in text:
+            self._printer.say_logged(text)
+        elif record.pathname == _LAST_WORDS:
             self.last_words = _HEADING.sub("", text, count=1).rstrip()
         elif not record.pathname.startswith(_PYINFRA):
             self._printer.warn(text) if is_warning else self._printer.say_logged(text)

@@ -27,9 +27,9 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_state
 from pyinfra_cli import cli
 
-from kubestage.difference import noted
 from kubestage.output import lines
 from kubestage.output.caught import Handler, Stream
+from kubestage.output.difference import noted
 from kubestage.output.kept import PICTURE, RUNS, LastRun, keep
 from kubestage.output.log import Log, Mask, secrets_in
 from kubestage.output.printer import Printer

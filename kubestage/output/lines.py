@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from kubestage.difference import Difference
+from kubestage.output.difference import Difference
 from kubestage.output.record import CONNECT, Outcome, Record, Step, split
 from kubestage.phase import PHASES
 

@@ -168,9 +168,8 @@ class TestFailure:
     @pytest.fixture(scope="class")
     @classmethod
     def printed(cls, folder: Path) -> str:
-        # pyinfra asks after a failure whether to go on, and takes an empty line for a yes.
         flags = ("--data", "registry_password=sesame-sesame")
-        done = run(folder, inventory(**cls.SECRETS), cls.DEPLOY, *flags, given="\n\n\n")
+        done = run(folder, inventory(**cls.SECRETS), cls.DEPLOY, *flags, given="\n")
         assert done.returncode == 1
         return done.stderr
 
@@ -223,11 +222,25 @@ class TestOtherEnds:
         assert what.startswith("Join | Token failed on @fake/w1 after ")
         assert words == ["    no token", "    for it", "Look at: the sea"]
 
+    def test_there_is_no_way_on_after_a_failure(self, tmp_path: Path) -> None:
+        """pyinfra would ask whether to go on, and take an empty line for a yes."""
+        one = 'told("breaks" if host.name == "@fake/w1" else "true", name="Token"); told("true", name="After")'
+        done = run(tmp_path, inventory(), deploy(second=one), given="\n\n\n")
+        assert done.returncode == 1
+        assert "After" not in done.stderr.partition("Press Enter")[2]
+
     def test_before_the_phases_the_message_is_last(self, tmp_path: Path) -> None:
-        refused = 'raise OperationError("Settings: 1 problem. Nothing was changed.\\n1. no\\n    -> yes")'
+        refused = 'raise OperationError("Settings: an error: no. Nothing was changed.\\n1. no\\n    -> yes")'
         done = run(tmp_path, inventory(), deploy(refused), "-y")
         assert done.returncode == 1
-        assert done.stderr.splitlines()[2:] == ["Settings: 1 problem. Nothing was changed.", "1. no", "    -> yes"]
+        assert done.stderr.splitlines()[2:] == ["Settings: an error: no. Nothing was changed.", "1. no", "    -> yes"]
+
+    def test_deploy_code_with_a_fault(self, tmp_path: Path) -> None:
+        done = run(tmp_path, inventory(), deploy("1 / 0"), "-y")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[2].startswith("--> An exception occurred in: deploy.py")
+        assert done.stderr.endswith("ZeroDivisionError: division by zero\n\n")
+        assert "ZeroDivisionError" in logs(tmp_path)[0].read_text()
 
     def test_hosts_that_can_not_be_reached(self, tmp_path: Path) -> None:
         nobody = 'hosts = [("cp1", {"ssh_hostname": "127.0.0.1", "ssh_port": 1, "ssh_known_hosts_file": "/dev/null"})]'
@@ -245,12 +258,12 @@ class TestOtherEnds:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_run_that_is_ended(self, tmp_path: Path, number: int) -> None:
-        """pyinfra alone would wait for the host that is at work, and exit with 0."""
+        """pyinfra alone would wait until no host is at work, and exit with 0."""
         (tmp_path / "config.py").write_text(CONFIG)
-        argv = command(tmp_path, inventory(slow="w1"), deploy(NOTHING, 'told("true", name="Long")'), "-y")
+        argv = command(tmp_path, inventory(0, slow="cp1"), deploy(NOTHING, 'told("true", name="Long")'), "-y")
         process = subprocess.Popen(argv, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
-        while not logs(tmp_path) or logs(tmp_path)[0].read_text().count("Success") < 2:  # of the two others
+        while not logs(tmp_path) or ">>> true" not in logs(tmp_path)[0].read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         begin = time.monotonic()
@@ -259,7 +272,7 @@ class TestOtherEnds:
         assert time.monotonic() - begin < 15
         assert process.returncode == 128 + number
         assert re.search(r"^Ended by (Ctrl-C|SIGTERM) after \d+\.\d s$", said, re.MULTILINE), said
-        assert "  @fake/w1 was at: Join | Long\n  the tide goes on\n" in said
+        assert "  @fake/cp1 was at: Join | Long\n  the tide goes on\n" in said
         assert "Give the same command again" in said
         assert "cut off" in (tmp_path / ".state" / "hosts" / "last-run.svg").read_text()
 
