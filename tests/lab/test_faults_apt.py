@@ -54,7 +54,8 @@ def test_a_restart_that_is_owed_and_a_mirror_that_is_gone(cluster: None) -> None
     on("w2", f"systemctl restart docker && cp --preserve /tmp/kept {DOCKER_CONFIG}")
     old, theirs = f"{CERTS_D}/old.example", f"{CERTS_D}/theirs.example"
     with undone("w2", f"rm -rf {theirs}"):
-        on("w2", f"mkdir -p {old} {theirs}; echo '{MIRROR_MARK}' >{old}/hosts.toml; echo '# mine' >{theirs}/hosts.toml")
+        on("w2", f"mkdir -p {old} {theirs} && cat >{old}/hosts.toml", given=f"{MIRROR_MARK}\n")
+        on("w2", f"echo '# mine' >{theirs}/hosts.toml")
         changed = deploy().changed
         assert changed == {RUNTIME: ["w2"], "Runtime | Configuration of containerd and Docker": ["w2"]}
         assert on("w2", f"ls {CERTS_D}").split().count("theirs.example") == 1
