@@ -54,6 +54,7 @@ unit: setup
 
 lab-test: setup-tests lint unit
 	$(BIN)/python -m lab build
+	$(BIN)/python -m pytest tests/unit/test_connections.py
 	$(BIN)/python -m pytest tests/lab/test_lab_hosts.py
 	$(BIN)/python -m pytest tests/lab --ignore tests/lab/test_lab_hosts.py
 

@@ -18,8 +18,20 @@ from pathlib import Path
 
 import pytest
 
-SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") or ""
-needs_sshd = pytest.mark.skipif(not SSHD, reason="there is no sshd here: apt-get install openssh-server")
+from lab.definition import cache_dir
+
+
+def _sshd() -> Path | None:
+    """This machine's own, or that of the lab's hosts, which `python -m lab build` has fetched."""
+    own = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    fetched = sorted(cache_dir().glob("rootfs/[!.]*/tree/usr/sbin/sshd"))
+    return Path(own) if own else next(iter(fetched), None)
+
+
+SSHD = _sshd()
+needs_sshd = pytest.mark.skipif(
+    SSHD is None, reason="there is no sshd yet: `make lab-test` fetches one and runs these tests then"
+)
 _WITHIN_S = 10
 
 
@@ -118,13 +130,31 @@ def loopback(folder: Path, programs: Mapping[str, str], greeting: str = "", **op
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it is confined to; a service has it from systemd
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "config"], stdout=log, stderr=log)
+        process = subprocess.Popen(_command(folder), stdout=log, stderr=log, env=_environment())
     try:
         _await(process, port, folder / "log")
         yield Loopback(folder, port, process)
     finally:
         process.terminate()
         process.wait()
+
+
+def _command(folder: Path) -> list[str | Path]:
+    """As root it wants a user of its own, which a machine without the package lacks: it sees one in its own mounts."""
+    assert SSHD
+    sshd: list[str | Path] = [SSHD, "-D", "-e", "-f", folder / "config"]
+    users = Path("/etc/passwd").read_text()
+    if os.geteuid() or "\nsshd:" in users:
+        return sshd
+    (folder / "passwd").write_text(f"{users}sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n")
+    show = f'mount --bind {shlex.quote(str(folder / "passwd"))} /etc/passwd && exec "$0" "$@"'
+    return ["unshare", "--mount", "sh", "-c", show, *sshd]
+
+
+def _environment() -> dict[str, str]:
+    assert SSHD
+    libraries = SSHD.parents[2] / "usr/lib/x86_64-linux-gnu"
+    return {**os.environ, "LD_LIBRARY_PATH": str(libraries)} if SSHD.is_relative_to(cache_dir()) else dict(os.environ)
 
 
 def _program(path: Path, script: str) -> None:
