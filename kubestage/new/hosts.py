@@ -52,7 +52,8 @@ class Hosts:
         return Hosts(name(self.control_plane, "cp"), name(self.workers, "w"))
 
     def by_default(self, *, user: str = "", port: int = 0, key: str = "", jump: str = "") -> Hosts:
-        """With these for all that have none of their own."""
+        """With these for all that have none of their own; no host is reached through itself."""
+        gate = jump.rpartition("@")[2].partition(":")[0]
 
         def fill(host: NewHost) -> NewHost:
             return replace(
@@ -60,7 +61,7 @@ class Hosts:
                 user=host.user or user,
                 port=host.port or port,
                 key=host.key or key,
-                jump=host.jump or jump,
+                jump=host.jump or ("" if host.address == gate else jump),
             )
 
         return Hosts(tuple(map(fill, self.control_plane)), tuple(map(fill, self.workers)))

@@ -34,5 +34,7 @@ def check(place: Place, hosts: Hosts, settings: Mapping[str, Any]) -> Checked:
     }
     inventory = Inventory(([(name, data(name)) for name in names], shared), **groups)  # type: ignore[no-untyped-call]
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
+    for host in inventory:
+        state.activate_host(host)  # those that a run is for; preflight connects to them
     with ctx_state.use(state):
         return preflight.check(state)

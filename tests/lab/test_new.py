@@ -47,8 +47,8 @@ def test_a_run_works_by_the_inventory_that_was_made(cluster: None, checkout: Pat
     made = run(checkout, *new, "--yes")
     assert made.returncode == 0, made.stdout + made.stderr
     assert f"pyinfra inventory/{NAME}.py deploy.py" in made.stdout
-    for name, address in ADDRESSES.items():
-        assert f"  {name}" in made.stdout and address in made.stdout
+    rows = made.stdout.partition("PRIVATE ADDRESS")[2].splitlines()
+    assert {name: row.split()[1] for row in rows for name in ADDRESSES if row.split()[:1] == [name]} == ADDRESSES
 
     for _ in range(2):
         deployed = run(checkout, PYINFRA, f"inventory/{NAME}.py", "deploy.py", "-y")

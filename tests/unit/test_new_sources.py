@@ -61,6 +61,12 @@ def test_names_are_made_where_there_are_none() -> None:
     assert [host.name for host in hosts.all] == ["cp1", "w2", "w1", "w3"]
 
 
+def test_no_host_is_reached_through_itself() -> None:
+    hosts = Hosts((NewHost("198.51.100.1", "cp1"),), (NewHost("10.0.0.12", "w1"),))
+    behind = hosts.by_default(user="root", jump="gate@198.51.100.1:2200")
+    assert [(host.name, host.jump) for host in behind.all] == [("cp1", ""), ("w1", "gate@198.51.100.1:2200")]
+
+
 def shape(hosts: Hosts) -> tuple[list[str], list[str]]:
     return [host.name or host.address for host in hosts.control_plane], [
         host.name or host.address for host in hosts.workers
