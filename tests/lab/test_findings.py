@@ -74,13 +74,29 @@ def test_random_ports_that_are_to_be_reserved(cluster: None) -> None:
     assert verify(check, inventory="tests/lab/other_reservation/lab.py") == {check}
 
 
-# A certificate of the platform's CA for a few days, in the place of the wildcard certificate.
-SHORT = f"""
+# A certificate of the platform's CA near its end, in the place of the wildcard certificate.
+ENDING = f"""
 cd $(mktemp -d)
 openssl req -new -newkey rsa:2048 -nodes -keyout key -out request -subj /CN={DOMAIN} 2>/dev/null
-printf 'subjectAltName=DNS:{DOMAIN},DNS:*.{DOMAIN}' >extensions
+touch index
+cat >ca.cnf <<END
+[ca]
+default_ca = own
+[own]
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = site
+[any]
+commonName = supplied
+[site]
+subjectAltName = DNS:{DOMAIN},DNS:*.{DOMAIN}
+END
 pki=/etc/kubernetes/kubestage/pki
-openssl x509 -req -days 9 -CA $pki/ca.crt -CAkey $pki/ca.key -extfile extensions -in request 2>/dev/null >certificate
+openssl ca -batch -notext -config ca.cnf -cert $pki/ca.crt -keyfile $pki/ca.key -in request -out certificate \\
+    -startdate $(date -u -d '60 days ago' +%Y%m%d%H%M%SZ) -enddate $(date -u -d '9 days' +%Y%m%d%H%M%SZ) 2>/dev/null
 {KUBECTL} -n projectcontour create secret tls wildcard --cert certificate --key key --dry-run=client -o yaml |
     {KUBECTL} replace -f -
 """
@@ -191,7 +207,7 @@ BROKEN = (
         f"{KUBECTL} -n projectcontour scale deployment default-backend --replicas 0",
         (*each("test_sites.py::test_https"), *each("test_sites.py::test_http")),
     ),
-    Breakage("cp1", SHORT, each("test_sites.py::test_certificate")),
+    Breakage("cp1", ENDING, each("test_sites.py::test_certificate")),
     # Open to everybody.
     Breakage(
         "cp1",
