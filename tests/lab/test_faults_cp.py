@@ -51,7 +51,9 @@ def test_all_that_can_be_broken_is_mended_after_a_reboot(cluster: None) -> None:
     assert {"Control plane | kubelet", "Control plane | Names in the API's certificate", CHANGE} <= set(changed)
     assert deploy().changed == {}
     settle()
-    assert verify("test_apiserver.py", "test_system_pods.py", "test_hosts.py") == set()
+    # Not whether anything dies in a loop: the control plane has just died with its host, as in tests before this one.
+    pods = ("test_system_pods.py::test_control_plane_pod", "test_system_pods.py::test_ready_pods")
+    assert verify("test_apiserver.py", "test_hosts.py", *pods) == set()
 
 
 def test_flags_that_are_not_known_change_nothing(cluster: None) -> None:
