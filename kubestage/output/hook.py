@@ -148,7 +148,7 @@ class Output:
         """What is written to stderr: by click for pyinfra, or by Python where something unforeseen ends the run."""
         if not text.endswith("\r"):  # pyinfra's spinner
             self._log.write(text)
-        if self._is_verbose or (text.strip() and _OF_NO_USE not in text):
+        if self._is_verbose or _OF_NO_USE not in text:
             self._printer.screen.write(text)
 
     # --- Questions and signals ---------------------------------------------------------------------------------------
@@ -194,6 +194,8 @@ class Output:
         self._record.cut_off()
         if self._state.initialised:
             self._state.pool.kill(block=False)
+        # Of what reads hosts' answers, which is thrown away in its midst: it would be printed after the last line.
+        sys.unraisablehook = _nowhere
         sys.exit(128 + number)
 
     # --- The end -----------------------------------------------------------------------------------------------------
@@ -272,5 +274,5 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _nowhere(_: str) -> None:
+def _nowhere(_: object) -> None:
     pass

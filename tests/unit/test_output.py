@@ -239,7 +239,7 @@ class TestOtherEnds:
         done = run(tmp_path, inventory(), deploy("1 / 0"), "-y")
         assert done.returncode == 1
         assert done.stderr.splitlines()[2].startswith("--> An exception occurred in: deploy.py")
-        assert done.stderr.endswith("ZeroDivisionError: division by zero\n\n")
+        assert done.stderr.endswith("\nZeroDivisionError: division by zero\n\n")
         assert "ZeroDivisionError" in logs(tmp_path)[0].read_text()
 
     def test_hosts_that_can_not_be_reached(self, tmp_path: Path) -> None:
