@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Protocol
+from importlib import import_module
 
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
-from kubestage import dashboard_token, status, trust
 from kubestage.inventory import TargetError
-from kubestage.new import command as new
 
-
-class Command(Protocol):
-    """A module with a command in it."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
-
-    def main(self, given: argparse.Namespace) -> int: ...
-
-
-COMMANDS: dict[str, tuple[Command, str]] = {
-    "new": (new, "an inventory for hosts of your own"),
-    "status": (status, "what is where, and how it does"),
-    "dashboard-token": (dashboard_token, "a token for the dashboard, valid for an hour"),
-    "trust": (trust, "how to trust its CA, and how to find its sites"),
+# A command's name -> its module, and what it is for. Only the one that is given is imported: it is to answer soon.
+COMMANDS = {
+    "new": ("kubestage.new.command", "an inventory for hosts of your own"),
+    "status": ("kubestage.status", "what is where, and how it does"),
+    "dashboard-token": ("kubestage.dashboard_token", "a token for the dashboard, valid for an hour"),
+    "trust": ("kubestage.trust", "how to trust its CA, and how to find its sites"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser("python -m kubestage")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (command, what) in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=what))
-    chosen = parser.parse_args(arguments)
+    for name, (module, what) in COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        if name != "new":  # all others are about one that is there
+            command.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
+        if words[:1] == [name] and (own := getattr(import_module(module), "add_arguments", None)):
+            own(command)
+    chosen = parser.parse_args(words)
     try:
-        return COMMANDS[chosen.command][0].main(chosen)
+        return int(import_module(COMMANDS[chosen.command][0]).main(chosen))
     except TargetError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,11 +15,6 @@ from kubestage.settings.values import DASHBOARD_FLAVOURS
 from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own words."""
-    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
-
-
 def main(given: argparse.Namespace) -> int:
     """Print a new token, and on the error output what it is good for."""
     target = read(given.inventory)

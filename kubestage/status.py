@@ -17,7 +17,6 @@ _CLEAR = "\033[H\033[2J"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own words."""
-    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--watch", action="store_true", help=f"again every {WATCH_S:.0f} s, until Ctrl-C")
     parser.add_argument("--diff", action="store_true", help="what a run would change as well, by a dry run")

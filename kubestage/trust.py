@@ -13,11 +13,6 @@ from kubestage.settings import Settings
 from kubestage.settings.platform_rules import SITES
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's own words."""
-    parser.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
-
-
 def main(given: argparse.Namespace) -> int:
     """Print both, for the cluster of an inventory file."""
     target = read(given.inventory)

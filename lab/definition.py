@@ -24,6 +24,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("KUBESTAGE_CACHE") or Path.home() / ".cache" / "kubestage")
 
 
+def is_built() -> bool:
+    """Whether all that the hosts install has been built here before."""
+    return any((cache_dir() / "registry").glob("[!.]*"))
+
+
 def state_dir() -> Path:
     """Where a running lab keeps its hosts' disks, keys and pids; gone after `down`."""
     return cache_dir() / "running"

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab import artifacts
 from lab.__main__ import ssh_command
-from lab.definition import CHECKOUT, builds, cache_dir, hosts, mirror
+from lab.definition import CHECKOUT, builds, cache_dir, hosts, is_built, mirror
 from lab.progress import StepFailed
 
 INVENTORY = "inventory/lab.py"
@@ -29,7 +28,7 @@ def announcement() -> str:
     run = f"then a cluster of {number} hosts, deployed and verified"
     if not builds():
         return f"Nothing is built: the hosts install from the mirror profile {mirror()!r}, as fast as that is; {run}."
-    if artifacts.ready():
+    if is_built():
         return f"Everything is built; {run}: about 2 minutes."
     return (
         f"All that the hosts install is built from source, once: about 25 minutes, kept in {cache_dir()}; "

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from lab import cgroups, disk
 from lab.debian_packages import ARTIFACTS, HOSTS, TESTS, VENV
-from lab.definition import CHECKOUT, OWN_MIRROR, builds, cache_dir, mirror
+from lab.definition import CHECKOUT, OWN_MIRROR, builds, cache_dir, is_built, mirror
 from lab.progress import StepFailed, resume_command, run
 
 NEED_CPUS = 2
@@ -114,7 +114,7 @@ def look() -> Machine:
         memory_mib=int(meminfo[1]) // 1024 if meminfo else 0,
         disk_mib=disk.free_mib(),
         disk_of=disk.place(),
-        warm=any((cache_dir() / "registry").glob("[!.]*")),
+        warm=is_built(),
         python=sys.version_info[:2],
         go=_output(["go", "env", "GOVERSION"]),
         tools=frozenset(tool for tool in ("git", "make") if shutil.which(tool)),
