@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
-from kubestage.inventory import read
-from kubestage.kubeadm import worker_images
+from kubestage.cluster.inventory import read
 from kubestage.kubernetes import KUBECTL, MANIFESTS
 from kubestage.operations.stacks import manifest_commands
+from kubestage.render.kubeadm import worker_images
 from kubestage.settings import Settings
 from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.network import RESERVED_SERVICE, flannel

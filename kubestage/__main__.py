@@ -8,14 +8,14 @@ from importlib import import_module
 
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
-from kubestage.inventory import TargetError
+from kubestage.cluster.inventory import TargetError
 
 # A command's name -> its module, and what it is for. Only the one that is given is imported: it is to answer soon.
 COMMANDS = {
-    "new": ("kubestage.new.command", "an inventory for hosts of your own"),
-    "status": ("kubestage.status", "what is where, and how it does"),
-    "dashboard-token": ("kubestage.dashboard_token", "a token for the dashboard, valid for an hour"),
-    "trust": ("kubestage.trust", "how to trust its CA, and how to find its sites"),
+    "new": ("kubestage.commands.new.command", "an inventory for hosts of your own"),
+    "status": ("kubestage.commands.status", "what is where, and how it does"),
+    "dashboard-token": ("kubestage.commands.dashboard_token", "a token for the dashboard, valid for an hour"),
+    "trust": ("kubestage.commands.trust", "how to trust its CA, and how to find its sites"),
 }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kubestage.certificates import given
+from kubestage.certificates.platform import given
+from kubestage.cluster.phase import FILES, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import certificates
-from kubestage.phase import FILES, phase
-from kubestage.plan import HostPlan
 
 
 @phase("Certificates", look_at=FILES)

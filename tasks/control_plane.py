@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from kubestage import kubeadm, kubelet, static_pods
+from kubestage.cluster.phase import phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import KUBEADM_CONFIG, STATIC_PODS
 from kubestage.operations import files, kubeconfig, renewal
 from kubestage.operations import kubeadm as operations
 from kubestage.operations import kubelet as kubelet_operations
 from kubestage.operations import static_pods as static_pods_operations
-from kubestage.phase import phase
-from kubestage.plan import HostPlan
+from kubestage.render import kubeadm, kubelet, static_pods
 
 
 @phase(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from kubestage.cluster.phase import SYSTEM, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
 from kubestage.operations import files, system, systemd
-from kubestage.phase import SYSTEM, phase
-from kubestage.plan import HostPlan
 from kubestage.settings.platform_rules import SITES
 from kubestage.settings.values import SYSCTLS
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kubestage.cluster.phase import PODS, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import certificates, files, stacks
-from kubestage.phase import PODS, phase
-from kubestage.plan import HostPlan
 from kubestage.stacks import ingress
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kubestage import kubelet
-from kubestage.kubeadm import timeouts
+from kubestage.cluster.phase import phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import kubeadm, renewal
 from kubestage.operations import kubelet as operations
-from kubestage.phase import phase
-from kubestage.plan import HostPlan
+from kubestage.render import kubelet
+from kubestage.render.kubeadm import timeouts
 
 
 @phase(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kubestage import apt_sources, kubelet
+from kubestage.cluster.phase import SYSTEM, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import apt, files
-from kubestage.phase import SYSTEM, phase
-from kubestage.plan import HostPlan
+from kubestage.render import apt_sources, kubelet
 
 
 @phase("Kubernetes packages", look_at=SYSTEM)

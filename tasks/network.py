@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kubestage.cluster.phase import phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import node_certificates, nodes, stacks
-from kubestage.phase import phase
-from kubestage.plan import HostPlan
 from kubestage.stacks import network
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pyinfra import host, state
 
-from kubestage import control_plane, preflight
-from kubestage.plan import HostPlan
+from kubestage.checks import preflight
+from kubestage.cluster import control_plane
+from kubestage.cluster.plan import HostPlan
 
 
 def check() -> HostPlan:

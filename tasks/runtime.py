@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kubestage import apt_sources, runtime
+from kubestage.cluster.phase import SYSTEM, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import apt, files, systemd
-from kubestage.phase import SYSTEM, phase
-from kubestage.plan import HostPlan
+from kubestage.render import apt_sources, runtime
 
 
 @phase("Runtime", look_at=SYSTEM)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kubestage.cluster.phase import PODS, phase
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import stacks, storage
-from kubestage.phase import PODS, phase
-from kubestage.plan import HostPlan
 from kubestage.stacks.registry import registry
 from kubestage.stacks.storage import STORAGE_CLASS
 from kubestage.stacks.storage import storage as storage_stack

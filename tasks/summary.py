@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pyinfra import inventory
 
+from kubestage.cluster.plan import HostPlan
 from kubestage.operations import overview
-from kubestage.overview import Place
-from kubestage.plan import HostPlan
+from kubestage.output.overview import Place
 
 
 def show(plan: HostPlan) -> None:

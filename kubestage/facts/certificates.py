@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubestage.certificates import CA_CERTIFICATE
+from kubestage.certificates.platform import CA_CERTIFICATE
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
-from kubestage.runtime import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
+from kubestage.render.runtime import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
 
 # What `update-ca-certificates` (Debian's ca-certificates) makes of a file of a host's own: a link, and one bundle.
 TRUSTED = "/usr/local/share/ca-certificates/kubestage.crt"
-_LINK = "/etc/ssl/certs/kubestage.pem"
+_LINK = "/etc/ssl/certs/kubestage.certificates.pem"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 

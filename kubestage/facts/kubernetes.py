@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography import x509
 
-from kubestage import pem
+from kubestage.certificates import pem
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown, or_unknown, unknown
 from kubestage.kubernetes import (

@@ -11,14 +11,15 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage import certificates, pem, runtime
-from kubestage.certificates import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
-from kubestage.control_plane import ControlPlane
+from kubestage.certificates import pem, platform
+from kubestage.certificates.platform import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
+from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.shell import call, run_on
 from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust
 from kubestage.host_file import HostFile
 from kubestage.local_file import save
 from kubestage.operations.files import differing, put, write
-from kubestage.shell import call, run_on
+from kubestage.render import runtime
 
 
 def _files(pair: Pair, certificate: str, key: str) -> list[HostFile]:
@@ -59,16 +60,16 @@ def kept(
 
     ca = ca or _our_ca(installed.get(CA_CERTIFICATE), now, renew_days)
     if ca is None:
-        ca = certificates.new_ca(f"{cluster_name} CA", now)
+        ca = platform.new_ca(f"{cluster_name} CA", now)
         new += _files(ca, CA_CERTIFICATE, CA_KEY)
 
     present = installed.get(WILDCARD_CERTIFICATE, Installed())
-    names = certificates.wildcard_names(domain)
-    if not (present.has_key and certificates.is_good(present.certificate, ca.certificate, names, now, renew_days)):
+    names = platform.wildcard_names(domain)
+    if not (present.has_key and platform.is_good(present.certificate, ca.certificate, names, now, renew_days)):
         if not host.state.is_executing:
             yield StringCommand("issue a certificate")  # the CA's key is read only when it is used
             return
-        issued = certificates.issued(Pair(ca.certificate, ca.key or _ca_key()), names, now)
+        issued = platform.issued(Pair(ca.certificate, ca.key or _ca_key()), names, now)
         new += _files(issued, WILDCARD_CERTIFICATE, WILDCARD_KEY)
 
     modes = _modes(installed)
@@ -95,9 +96,9 @@ def _our_ca(present: Installed | None, now: datetime, renew_days: int) -> Pair |
             f"{host.name}: {CA_CERTIFICATE} can't be read: {error}\n"
             f"    -> put it back from a copy (yours is .state/INVENTORY/ca.crt); or to have a new CA made, {anew}"
         ) from None
-    if certificates.is_early(found, now):
+    if platform.is_early(found, now):
         raise OperationError(f"{_early(CA_CERTIFICATE, found, now)}\n    -> {_CLOCK}, wait; or for a new CA, {anew}")
-    if certificates.is_late(found, now, renew_days):
+    if platform.is_late(found, now, renew_days):
         if host.state.is_executing:
             logger.warning(
                 f"{host.name}: the CA {CA_CERTIFICATE} ends on {found.not_valid_after_utc:%Y-%m-%d}, and a new one is "
@@ -150,10 +151,10 @@ def mutual(
         if not modes:
             host.noop("certificates are as they should be")
         return
-    authority = certificates.new_ca(" and ".join(uses), now)
+    authority = platform.new_ca(" and ".join(uses), now)
     new = []
     for name, use in uses.items():
-        pair = certificates.issued(authority, [name], now, use=use, life=certificates.CA_LIFE)
+        pair = platform.issued(authority, [name], now, use=use, life=platform.CA_LIFE)
         new += _files(pair, f"{folder}/{name}.crt", f"{folder}/{name}.key")
     yield put([*new, HostFile(f"{folder}/ca.crt", authority.certificate)])
 
@@ -166,17 +167,17 @@ def _serves(installed: Mapping[str, Installed], folder: str, name: str, now: dat
         found = pem.first(present.certificate)
     except ValueError:
         return False
-    if certificates.is_early(found, now):
+    if platform.is_early(found, now):
         raise OperationError(
             f"{_early(path, found, now)}\n    -> {_CLOCK}: wait, or for new ones, on {host.name}: rm -r {folder}"
         )
     if name == "ca":
-        return pem.is_ca(found) and not certificates.is_late(found, now, renew_days)
+        return pem.is_ca(found) and not platform.is_late(found, now, renew_days)
     if present.has_key is None and host.state.is_executing:
         raise OperationError(
             f"{host.name}: openssl does not run there, so whether the key of {path} fits can't be told"
         )
-    return present.has_key is not False and certificates.is_good(
+    return present.has_key is not False and platform.is_good(
         present.certificate, ca.certificate, [name], now, renew_days
     )
 

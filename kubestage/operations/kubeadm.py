@@ -12,12 +12,12 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.control_plane import ControlPlane
+from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.shell import call
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
 from kubestage.facts.unknown import Unknown
 from kubestage.hidden import Hidden
 from kubestage.host_file import HostFile
-from kubestage.kubeadm import join_configuration
 from kubestage.kubernetes import (
     APISERVER_CERTIFICATE,
     APISERVER_KEY,
@@ -39,7 +39,7 @@ from kubestage.kubernetes import (
 from kubestage.operations.files import put
 from kubestage.operations.static_pods import checked
 from kubestage.operations.transient import in_unit
-from kubestage.shell import call
+from kubestage.render.kubeadm import join_configuration
 
 TOKEN_TTL = "15m"
 

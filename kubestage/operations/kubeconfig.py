@@ -10,10 +10,10 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.shell import call, run_on
 from kubestage.facts.files import FileStates
 from kubestage.kubernetes import ADMIN_CONF
 from kubestage.local_file import save
-from kubestage.shell import call, run_on
 
 
 @operation()

@@ -13,11 +13,11 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.control_plane import ControlPlane
+from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.shell import call
 from kubestage.facts.node_certificates import SIGNER, NodeCertificates
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
-from kubestage.shell import call
 
 # https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers
 _USER, _GROUP = "system:node:", "system:nodes"

@@ -14,11 +14,11 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.control_plane import ControlPlane
-from kubestage.explained import or_explained
+from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.kubernetes import Nodes
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
+from kubestage.operations.explained import or_explained
 
 MANAGED = "kubestage/managed"  # annotation of a Node: the labels and taints that a run has put there
 

@@ -9,7 +9,7 @@ from pyinfra import host, logger
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.overview import Place, overview, text
+from kubestage.output.overview import Place, overview, text
 from kubestage.settings import Settings
 
 

@@ -14,11 +14,11 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.shell import run_on
 from kubestage.facts.registry import RegistryLogins
 from kubestage.host_file import HostFile
 from kubestage.operations.files import put
 from kubestage.settings.values import PASSWORD_BYTES
-from kubestage.shell import run_on
 from kubestage.stacks.registry import DEFAULT_USER, HTPASSWD, PULL_CONFIG, SUMS, USERS
 
 # The cost with which the registry compares what is no user's at all: an answer's time tells nobody who is one.

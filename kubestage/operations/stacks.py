@@ -10,13 +10,13 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.control_plane import ControlPlane
-from kubestage.explained import or_explained
+from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
+from kubestage.operations.explained import or_explained
 from kubestage.operations.files import write
 from kubestage.stacks.stack import Secret, Stack
 

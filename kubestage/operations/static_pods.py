@@ -17,7 +17,6 @@ from pyinfra.api.operation import operation
 
 from kubestage.facts.static_pods import MANIFESTS, RENDER, StaticPods
 from kubestage.hidden import Hidden
-from kubestage.kubeadm import keeps
 from kubestage.kubernetes import (
     KUBEADM_CONFIG,
     KUBECTL,
@@ -29,6 +28,7 @@ from kubestage.kubernetes import (
     static_pod_pid,
 )
 from kubestage.operations.transient import in_unit
+from kubestage.render.kubeadm import keeps
 
 # Shell functions that need RENDER.
 _FUNCTIONS = (

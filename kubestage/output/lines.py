@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from kubestage.cluster.phase import PHASES
 from kubestage.output.difference import Difference
 from kubestage.output.record import CONNECT, Outcome, Record, Step, split
-from kubestage.phase import PHASES
 
 _NAMED = 4  # hosts that a line names; of more it names two
 _LONGEST_PHASES = 4  # that the last line names

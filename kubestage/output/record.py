@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kubestage.phase import BARRIER
+from kubestage.cluster.phase import BARRIER
 
 CONNECT, PREFLIGHT = "Connect", "Preflight"  # what comes before the phases
 

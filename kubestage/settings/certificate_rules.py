@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kubestage import pem
+from kubestage.certificates import pem
 
 from .problems import Problem
 from .rules import Draft

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from kubestage import eviction
+from kubestage.settings import eviction
 
 from . import containerd_keys, docker_keys
 from .values import near, refuse

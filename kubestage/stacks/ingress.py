@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubestage.certificates import CLIENT, PKI, SERVER, wildcard_names
+from kubestage.certificates.platform import CLIENT, PKI, SERVER, wildcard_names
 from kubestage.facts.kubernetes import Workload
 from kubestage.kubernetes import MANIFESTS
 from kubestage.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubestage.certificates import PKI, SERVER
+from kubestage.certificates.platform import PKI, SERVER
 from kubestage.facts.kubernetes import Workload
 from kubestage.settings import Settings
 from kubestage.stacks.stack import Secret, Stack, manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubestage.certificates import WILDCARD_CERTIFICATE, WILDCARD_KEY
+from kubestage.certificates.platform import WILDCARD_CERTIFICATE, WILDCARD_KEY
 from kubestage.settings import Settings
 from kubestage.stacks.stack import Secret, render
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from kubestage.web import Site, SiteError
+from kubestage.commands.web import Site, SiteError
 from lab.definition import CHECKOUT, hosts
 
 CA = CHECKOUT / ".state" / "lab" / "ca.crt"

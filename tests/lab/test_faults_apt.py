@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from kubestage.runtime import CERTS_D, DOCKER_CONFIG, MIRROR_MARK, UNITS
+from kubestage.render.runtime import CERTS_D, DOCKER_CONFIG, MIRROR_MARK, UNITS
 from tests.lab.commands import deploy, on
 
 RUNTIME = "Runtime | Services of containerd and Docker"

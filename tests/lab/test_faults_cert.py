@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from kubestage import pem
+from kubestage.certificates import pem
 from kubestage.kubernetes import ADMIN_CONF, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER
 from tests.lab.commands import INVENTORY, deploy, kubectl, kubestage, on, settle, verify
 

@@ -21,7 +21,7 @@ import pytest
 import websocket
 import yaml
 
-from kubestage.certificates import new_ca
+from kubestage.certificates.platform import new_ca
 from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS
 from kubestage.settings import Settings
 from kubestage.settings.values import STACKS

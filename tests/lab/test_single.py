@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from kubestage.certificates import issued, new_ca, wildcard_names
+from kubestage.certificates.platform import issued, new_ca, wildcard_names
 from lab.definition import CHECKOUT
 from tests.lab.commands import deploy, lab, verify
 from tests.lab.sites import DOMAIN

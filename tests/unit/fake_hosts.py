@@ -27,8 +27,8 @@ from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from kubestage import control_plane
-from kubestage.control_plane import ControlPlane
+from kubestage.cluster import control_plane
+from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.framed import BEGIN, END, framed
 from kubestage.host_file import HostFile
 from kubestage.operations.files import aside, put

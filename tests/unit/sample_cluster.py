@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 from typing import Any, cast
 
-from kubestage.control_plane import ControlPlane
+from kubestage.cluster.control_plane import ControlPlane
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("cp1", "w1", "w2")

@@ -17,8 +17,8 @@ from refusals import follow
 from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key, signed
 from sample_cluster import GROUPS, hosts_data
 
-from kubestage import pem
-from kubestage.certificates import given
+from kubestage.certificates import pem
+from kubestage.certificates.platform import given
 from kubestage.settings import Problem, SettingsError, load
 
 SITES = ["lab.test", "*.lab.test"]

@@ -16,13 +16,21 @@ from pyinfra.api import OperationError
 from sample_certificates import DAY, NOW, certificate, key_pem, new_key, signed
 from stub_programs import calls, run_with
 
-from kubestage import certificates, pem
-from kubestage.certificates import CA_CERTIFICATE, CA_KEY, CLIENT, SERVER, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
+from kubestage.certificates import pem, platform
+from kubestage.certificates.platform import (
+    CA_CERTIFICATE,
+    CA_KEY,
+    CLIENT,
+    SERVER,
+    WILDCARD_CERTIFICATE,
+    WILDCARD_KEY,
+    Pair,
+)
 from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust, TrustState
 from kubestage.facts.files import FileState, FileStates
 from kubestage.host_file import HostFile
 from kubestage.operations import certificates as operations
-from kubestage.runtime import registry_trust
+from kubestage.render.runtime import registry_trust
 
 RENEW_DAYS = 60
 NAMES = ["lab.test", "*.lab.test"]
@@ -30,11 +38,11 @@ PAIRS = {CA_CERTIFICATE: CA_KEY, WILDCARD_CERTIFICATE: WILDCARD_KEY}
 
 
 def new_ca(now: datetime = NOW) -> Pair:
-    return certificates.new_ca("lab CA", now)
+    return platform.new_ca("lab CA", now)
 
 
 def good(pair: Pair, ca: Pair, now: datetime = NOW, names: list[str] = NAMES) -> bool:
-    return certificates.is_good(pair.certificate, ca.certificate, names, now, RENEW_DAYS)
+    return platform.is_good(pair.certificate, ca.certificate, names, now, RENEW_DAYS)
 
 
 class TestMade:
@@ -56,12 +64,12 @@ class TestMade:
 
     def test_a_long_name(self) -> None:
         domain = ".".join(["x" * 40] * 3)
-        pair = certificates.issued(certificates.new_ca("y" * 200, NOW), certificates.wildcard_names(domain), NOW)
+        pair = platform.issued(platform.new_ca("y" * 200, NOW), platform.wildcard_names(domain), NOW)
         assert pem.dns_names(pem.first(pair.certificate)) == [domain, f"*.{domain}"]
 
     def test_wildcard(self) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, certificates.wildcard_names("lab.test"), NOW)
+        pair = platform.issued(ca, platform.wildcard_names("lab.test"), NOW)
         leaf, behind = pem.certificates(pair.certificate)
         assert behind == pem.first(ca.certificate)
         assert pem.dns_names(leaf) == NAMES
@@ -74,7 +82,7 @@ class TestMade:
 
     def test_it_ends_with_its_ca(self) -> None:
         ca = new_ca(NOW - 3600 * DAY)
-        leaf = pem.first(certificates.issued(ca, NAMES, NOW).certificate)
+        leaf = pem.first(platform.issued(ca, NAMES, NOW).certificate)
         assert leaf.not_valid_after_utc == pem.first(ca.certificate).not_valid_after_utc == NOW + 50 * DAY
 
     @pytest.mark.parametrize("whose", ["ours", "the user's"])
@@ -84,7 +92,7 @@ class TestMade:
         ca = new_ca() if whose == "ours" else Pair(certificate(key, ca=True), key_pem(key))
         strict = ["-x509_strict"] if whose == "ours" else []
         (tmp_path / "ca").write_text(ca.certificate)
-        (tmp_path / "leaf").write_text(certificates.issued(ca, NAMES, NOW).certificate)
+        (tmp_path / "leaf").write_text(platform.issued(ca, NAMES, NOW).certificate)
         verify = ["openssl", "verify", *strict, "-purpose", "sslserver", "-CAfile", str(tmp_path / "ca")]
         for host, believed in {"registry.lab.test": True, "lab.test": True, "registry.example.com": False}.items():
             ran = subprocess.run(
@@ -107,21 +115,21 @@ class TestMade:
 class TestGood:
     def test_early_and_late(self) -> None:
         ca = pem.first(new_ca().certificate)
-        assert not certificates.is_late(ca, NOW + 3589 * DAY, RENEW_DAYS)
-        assert certificates.is_late(ca, NOW + 3591 * DAY, RENEW_DAYS)
-        assert certificates.is_late(ca, NOW + 4000 * DAY, RENEW_DAYS)
-        assert not certificates.is_early(ca, NOW - 0.9 * DAY)  # a clock that is a day behind is all right
-        assert certificates.is_early(ca, NOW - 1.1 * DAY)
+        assert not platform.is_late(ca, NOW + 3589 * DAY, RENEW_DAYS)
+        assert platform.is_late(ca, NOW + 3591 * DAY, RENEW_DAYS)
+        assert platform.is_late(ca, NOW + 4000 * DAY, RENEW_DAYS)
+        assert not platform.is_early(ca, NOW - 0.9 * DAY)  # a clock that is a day behind is all right
+        assert platform.is_early(ca, NOW - 1.1 * DAY)
 
     def test_a_short_life(self) -> None:
         """What is renewed 30 days before its end, as others do with 90 days, is not late before that."""
         short = pem.first(signed(new_key(), "short", None, end=NOW + 89 * DAY))
-        assert not certificates.is_late(short, NOW + 58 * DAY, RENEW_DAYS)
-        assert certificates.is_late(short, NOW + 60 * DAY, RENEW_DAYS)
+        assert not platform.is_late(short, NOW + 58 * DAY, RENEW_DAYS)
+        assert platform.is_late(short, NOW + 60 * DAY, RENEW_DAYS)
 
     def test_wildcard(self) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         assert good(pair, ca)
         assert good(pair, ca, NOW + 335 * DAY)
         assert not good(pair, ca, NOW + 337 * DAY)  # within 60 days of its end
@@ -130,13 +138,13 @@ class TestGood:
 
     def test_other_domain(self) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         assert not good(pair, ca, names=["example.com", "*.example.com"])
         assert not good(pair, ca, names=[*NAMES, "*.example.com"])
 
     def test_other_ca(self) -> None:
         ca, other = new_ca(), new_ca()  # of the same name
-        assert not good(certificates.issued(ca, NAMES, NOW), other)
+        assert not good(platform.issued(ca, NAMES, NOW), other)
 
     def test_what_is_no_certificate(self) -> None:
         ca = new_ca()
@@ -146,7 +154,7 @@ class TestGood:
     def test_the_last_days_of_its_ca(self) -> None:
         """A new one would be no better: it is not issued again and again."""
         ca = new_ca(NOW - 3640 * DAY)
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         assert good(pair, ca)
 
 
@@ -171,7 +179,7 @@ class TestFact:
 
     def test_both_pairs(self, tmp_path: Path) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         found = self.ask(
             tmp_path, ca_crt=ca.certificate, ca_key=ca.key, wildcard_crt=pair.certificate, wildcard_key=pair.key
         )
@@ -195,7 +203,7 @@ class TestFact:
         }
 
     def test_one_of_a_pair(self, tmp_path: Path) -> None:
-        pair = certificates.issued(new_ca(), NAMES, NOW)
+        pair = platform.issued(new_ca(), NAMES, NOW)
         assert self.ask(tmp_path, ca_key=pair.key, wildcard_crt=pair.certificate) == {
             WILDCARD_CERTIFICATE: Installed(pair.certificate, has_key=False)
         }
@@ -261,7 +269,7 @@ class TestKept:
 
     def test_second_run(self) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         assert kept(installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair))) == []
 
     @pytest.mark.parametrize("why", ["missing", "near its end", "another domain", "another CA"])
@@ -269,9 +277,9 @@ class TestKept:
         ca = new_ca(NOW - 400 * DAY)
         there = {
             "missing": [],
-            "near its end": [(WILDCARD_CERTIFICATE, certificates.issued(ca, NAMES, NOW - 370 * DAY))],
-            "another domain": [(WILDCARD_CERTIFICATE, certificates.issued(ca, ["*.example.com"], NOW))],
-            "another CA": [(WILDCARD_CERTIFICATE, certificates.issued(new_ca(), NAMES, NOW))],
+            "near its end": [(WILDCARD_CERTIFICATE, platform.issued(ca, NAMES, NOW - 370 * DAY))],
+            "another domain": [(WILDCARD_CERTIFICATE, platform.issued(ca, ["*.example.com"], NOW))],
+            "another CA": [(WILDCARD_CERTIFICATE, platform.issued(new_ca(), NAMES, NOW))],
         }[why]
         read, write = kept(installed((CA_CERTIFICATE, ca), *there), ca_key=ca.key)
         assert read == Told(f"cat {CA_KEY}")
@@ -283,7 +291,7 @@ class TestKept:
     def test_a_ca_whose_time_is_over_is_made_anew(self, days: int, caplog: pytest.LogCaptureFixture) -> None:
         """Which is said; and the wildcard certificate with it, by the new CA: no key is read."""
         ca = new_ca(NOW - days * DAY)
-        pair = certificates.issued(ca, NAMES, NOW - days * DAY)
+        pair = platform.issued(ca, NAMES, NOW - days * DAY)
         with caplog.at_level("WARNING", logger="pyinfra"):
             (told,) = kept(installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair)))
         files = self.written(told)
@@ -307,7 +315,7 @@ class TestKept:
 
     def test_a_ca_from_a_clock_two_hours_ahead_serves(self) -> None:
         ca = new_ca(NOW + DAY / 12)
-        pair = certificates.issued(ca, NAMES, NOW + DAY / 12)
+        pair = platform.issued(ca, NAMES, NOW + DAY / 12)
         assert kept(installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair))) == []
 
     def test_a_ca_without_its_key_is_left(self) -> None:
@@ -321,7 +329,7 @@ class TestKept:
         self.refused(installed((CA_CERTIFICATE, Pair(content, "key"))), "can't be read", "put it back from a copy")
 
     def test_what_is_no_ca_is_left(self) -> None:
-        leaf = certificates.issued(new_ca(), NAMES, NOW)
+        leaf = platform.issued(new_ca(), NAMES, NOW)
         self.refused(installed((CA_CERTIFICATE, leaf)), "it is no CA's")
 
     def test_a_key_that_nobody_can_compare(self) -> None:
@@ -332,7 +340,7 @@ class TestKept:
 
     def test_modes(self) -> None:
         ca = new_ca()
-        pairs = (CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, certificates.issued(ca, NAMES, NOW))
+        pairs = (CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, platform.issued(ca, NAMES, NOW))
         assert kept(installed(*pairs, strange=CA_KEY)) == [Told(f"chown 0:0 {CA_KEY} && chmod 600 {CA_KEY}")]
         told = kept(installed(*pairs, strange=WILDCARD_CERTIFICATE))
         assert told == [Told(f"chown 0:0 {WILDCARD_CERTIFICATE} && chmod 644 {WILDCARD_CERTIFICATE}")]
@@ -366,18 +374,18 @@ class TestGiven:
         """The user's CA replaces ours, and issues the wildcard certificate."""
         old, ca = new_ca(), new_ca()
         files = [HostFile(CA_KEY, ca.key, mode="600"), HostFile(CA_CERTIFICATE, ca.certificate)]
-        ours = [(CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, certificates.issued(old, NAMES, NOW))]
+        ours = [(CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, platform.issued(old, NAMES, NOW))]
         given, issued = kept({**on_disk(asked=files), **installed(*ours)}, ca=ca)
         assert unpacked(given) == {CA_CERTIFICATE: (ca.certificate, "644"), CA_KEY: (ca.key, "600")}
         assert good(Pair(unpacked(issued)[WILDCARD_CERTIFICATE][0], ""), ca)
 
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         facts = installed((CA_CERTIFICATE, ca), (WILDCARD_CERTIFICATE, pair))
         assert kept({**on_disk(*files, asked=files), **facts}, ca=ca) == []
 
     def test_wildcard(self) -> None:
         """No CA is made, and none is looked for."""
-        pair = certificates.issued(new_ca(), NAMES, NOW)
+        pair = platform.issued(new_ca(), NAMES, NOW)
         files = [
             HostFile(WILDCARD_KEY, pair.key, mode="600"),
             HostFile(WILDCARD_CERTIFICATE, pair.certificate),
@@ -388,7 +396,7 @@ class TestGiven:
 
     def test_wildcard_and_the_ca_to_trust(self) -> None:
         ca = new_ca()
-        pair = certificates.issued(ca, NAMES, NOW)
+        pair = platform.issued(ca, NAMES, NOW)
         files = [
             HostFile(CA_CERTIFICATE, ca.certificate),
             HostFile(WILDCARD_KEY, pair.key, mode="600"),
@@ -455,7 +463,7 @@ class TestMutual:
         ca = new_ca(NOW - 3591 * DAY)
         old = {f"{FOLDER}/ca.crt": (ca.certificate, "644")}
         for name in USES:
-            pair = certificates.issued(ca, [name], NOW - 3591 * DAY, life=3650 * DAY)
+            pair = platform.issued(ca, [name], NOW - 3591 * DAY, life=3650 * DAY)
             old[f"{FOLDER}/{name}.crt"] = (pair.certificate, "644")
         (again,) = mutual(*self.lines(old))
         assert len(unpacked(again)) == 5 and unpacked(again) != files
@@ -464,7 +472,7 @@ class TestMutual:
         ca = new_ca(NOW + 3 * DAY)
         files = {f"{FOLDER}/ca.crt": (ca.certificate, "644")}
         for name in USES:
-            files[f"{FOLDER}/{name}.crt"] = (certificates.issued(ca, [name], NOW).certificate, "644")
+            files[f"{FOLDER}/{name}.crt"] = (platform.issued(ca, [name], NOW).certificate, "644")
         with pytest.raises(OperationError) as error:
             mutual(*self.lines(files))
         assert f"{FOLDER}/ca.crt is not valid before {NOW + 2 * DAY:%Y-%m-%d}" in str(error.value)
@@ -560,7 +568,7 @@ class TestTrusted:
 class TestTrustFact:
     """The command, on files that are moved into a folder."""
 
-    BUNDLE, LINK = "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/kubestage.pem"
+    BUNDLE, LINK = "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/kubestage.certificates.pem"
 
     def ask(self, folder: Path) -> TrustState:
         ran = run_with(folder, fact(Trust), {}, moved=("/etc", "/usr/local"))

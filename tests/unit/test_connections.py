@@ -16,7 +16,7 @@ from fake_hosts import answer
 from loopback_sshd import Loopback, loopback, needs_sshd
 from sample_cluster import ROOT
 
-from kubestage.connections import Slots
+from kubestage.cluster.connections import Slots
 
 pytestmark = needs_sshd
 
@@ -27,7 +27,7 @@ from pyinfra import host, inventory, state
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.operations import server
-from kubestage import connections, control_plane
+from kubestage.cluster import connections, control_plane
 from kubestage.operations import kubeadm, nodes
 
 if not getattr(state, "kept", False):

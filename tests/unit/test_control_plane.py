@@ -12,8 +12,8 @@ from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from kubestage import control_plane
-from kubestage.control_plane import ControlPlane
+from kubestage.cluster import control_plane
+from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.kubernetes import Nodes
 
 WORKERS = [f"w{number}" for number in range(30)]

@@ -11,8 +11,10 @@ from sample_certificates import DAY, NOW, certificate, file, key_pem, new_key, s
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import inline
 
-from kubestage import days_left, inventory, pem
-from kubestage.ending import Found
+from kubestage.certificates import pem
+from kubestage.certificates.ending import Found
+from kubestage.cluster import inventory
+from kubestage.commands import days_left
 from kubestage.facts.host_certificates import HostCertificates
 from kubestage.kubernetes import KUBELET_CLIENT, KUBELET_SERVER
 from kubestage.settings import load

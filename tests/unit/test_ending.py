@@ -12,11 +12,11 @@ from sample_certificates import DAY, NOW, file, key_pem, new_key, signed
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import control_plane, member
 
-from kubestage import ending, pem
+from kubestage.certificates import ending, pem
+from kubestage.checks import endings
+from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import parse
 from kubestage.kubernetes import ADMIN_CONF, KUBELET_CLIENT, KUBELET_SERVER
-from kubestage.rules import endings
-from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import load
 
 KEY = new_key()

@@ -17,9 +17,8 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from sample_cluster import GROUPS, hosts_data
 
-from kubestage import certificates
-from kubestage.facts.kubernetes import Workload
-from kubestage.health import (
+from kubestage.certificates import platform
+from kubestage.commands.health import (
     SITES,
     Answer,
     Health,
@@ -30,6 +29,7 @@ from kubestage.health import (
     shortages,
     summaries,
 )
+from kubestage.facts.kubernetes import Workload
 from kubestage.settings import Settings, load
 from kubestage.stacks.catalogue import chosen
 
@@ -178,8 +178,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ca.crt, and site.pem for *.shop.example."""
     folder = tmp_path_factory.mktemp("pki")
     now = datetime.now(UTC)
-    ca = certificates.new_ca("test", now)
-    site = certificates.issued(ca, certificates.wildcard_names("shop.example"), now)
+    ca = platform.new_ca("test", now)
+    site = platform.issued(ca, platform.wildcard_names("shop.example"), now)
     (folder / "ca.crt").write_text(ca.certificate)
     (folder / "site.pem").write_text(site.certificate + site.key)
     return folder
@@ -227,7 +227,7 @@ class TestSites:
 
     def test_a_certificate_of_another_ca(self, site: tuple[int, list[str]], tmp_path: Path) -> None:
         other = tmp_path / "ca.crt"
-        other.write_text(certificates.new_ca("other", datetime.now(UTC)).certificate)
+        other.write_text(platform.new_ca("other", datetime.now(UTC)).certificate)
         answer = self.ask(site[0], other)
         assert answer.error.startswith("its certificate is not trusted: ")
         assert answer.status == 0 and not site[1]

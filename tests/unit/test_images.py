@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sample_stacks import settings
 
-from kubestage import images
+from kubestage.render import images
 
 MIRROR: dict[str, Any] = {
     "kubernetes_apt": "http://m/k",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from kubestage.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
+from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
 
 GIB = 1 << 30
 

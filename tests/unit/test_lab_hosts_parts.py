@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sample_cluster import group_data
 
-from kubestage.eviction import thresholds
+from kubestage.settings.eviction import thresholds
 from lab import __main__ as command_line
 from lab import cgroups, definition, demo, disk, host_delay, host_kernel, host_processes, lock, network, rootfs, setup
 from lab.definition import NETWORK

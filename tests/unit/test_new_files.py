@@ -12,9 +12,9 @@ import pytest
 from paramiko import RSAKey, SSHConfig
 from paramiko.hostkeys import HostKeys
 
-from kubestage.new import files, host_keys
-from kubestage.new.files import Place
-from kubestage.new.hosts import Hosts, NewHost
+from kubestage.commands.new import files, host_keys
+from kubestage.commands.new.files import Place
+from kubestage.commands.new.hosts import Hosts, NewHost
 
 CP1 = NewHost("47.96.0.11", "cp1", "root")
 W1 = NewHost("47.96.0.12", "w1", "root", 2222)

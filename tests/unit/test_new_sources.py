@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from paramiko import SSHConfig
 
-from kubestage.inventory import TargetError
-from kubestage.new.hosts import Hosts, NewHost, parse, ssh_aliases
-from kubestage.new.sources import read
+from kubestage.cluster.inventory import TargetError
+from kubestage.commands.new.hosts import Hosts, NewHost, parse, ssh_aliases
+from kubestage.commands.new.sources import read
 
 NOBODY = SSHConfig()
 

@@ -10,9 +10,9 @@ import pytest
 from fake_hosts import Facts, fact, run_for_all
 from pyinfra.api import OperationError
 
-from kubestage.explained import or_explained
 from kubestage.facts.kubernetes import Nodes
 from kubestage.operations import nodes
+from kubestage.operations.explained import or_explained
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 Taints = Sequence[tuple[str, str, str]]  # key, value, effect

@@ -13,12 +13,12 @@ import yaml
 from fake_hosts import Facts, Hosts, Told, fact, run, run_for_all, told_by, unpacked
 from stub_programs import calls, run_with
 
-from kubestage.explained import or_explained
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.host_file import HostFile
 from kubestage.operations import stacks
+from kubestage.operations.explained import or_explained
 from kubestage.stacks.stack import Secret, Stack
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"

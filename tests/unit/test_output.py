@@ -26,7 +26,7 @@ DEPLOY = """\
 from pyinfra import host, logger
 from pyinfra.api import OperationError
 from pyinfra.api.operation import operation
-from kubestage.phase import phase
+from kubestage.cluster.phase import phase
 
 @operation()
 def told(command="", raises=""):

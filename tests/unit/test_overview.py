@@ -11,7 +11,7 @@ from fake_hosts import Hosts
 from sample_cluster import GROUPS, hosts_data
 
 from kubestage.operations import overview as operations
-from kubestage.overview import Overview, Place, Row, overview, text
+from kubestage.output.overview import Overview, Place, Row, overview, text
 from kubestage.settings import Settings, load
 
 PLACE = Place(

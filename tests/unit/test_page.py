@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kubestage.inside import NodeRow, VolumeRow
+from kubestage.commands.inside import NodeRow, VolumeRow
+from kubestage.commands.page import Page, as_json, text
 from kubestage.output.kept import LastRun
-from kubestage.overview import Overview, Row
-from kubestage.page import Page, as_json, text
+from kubestage.output.overview import Overview, Row
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {

@@ -14,7 +14,7 @@ hosts = [(f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0}) for name i
 DEPLOY = """\
 from pyinfra import host
 from pyinfra.operations import server
-from kubestage.phase import phase
+from kubestage.cluster.phase import phase
 
 @phase("First", look_at="")
 def first(name):

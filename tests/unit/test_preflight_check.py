@@ -25,7 +25,7 @@ from pyinfra.context import state as proxy
 from sample_cluster import GROUPS, ROOT, hosts_data
 from sample_reports import BARE, bare, control_plane, member
 
-from kubestage import preflight
+from kubestage.checks import preflight
 
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
 
@@ -288,7 +288,7 @@ main()
 DEPLOY = """\
 from pyinfra import logger, state
 from pyinfra.operations import server
-from kubestage import preflight
+from kubestage.checks import preflight
 checked = preflight.check(state)
 logger.info(f"checked {checked.inventory}: {checked.cluster.nodes}")
 server.shell("true")

@@ -25,7 +25,7 @@ from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, inline, member
 from stub_programs import calls, run_with
 
-from kubestage import certificates
+from kubestage.certificates import platform
 from kubestage.facts.apt import SOURCES
 from kubestage.facts.host_report import (
     FileSystem,
@@ -314,8 +314,8 @@ def test_mirrors_are_asked_by_the_proxies_that_apt_takes(
 @pytest.mark.parametrize("bare", [True, False])
 def test_a_bare_host_may_have_no_cas_yet(mirror: str, bare: bool, tmp_path: Path) -> None:
     """The mirror's certificate is of a CA that this machine does not know either."""
-    authority = certificates.new_ca("CA", datetime.now(UTC))
-    pair = certificates.issued(authority, ["mirror.test"], datetime.now(UTC))
+    authority = platform.new_ca("CA", datetime.now(UTC))
+    pair = platform.issued(authority, ["mirror.test"], datetime.now(UTC))
     (tmp_path / "pair.pem").write_text(pair.certificate + pair.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "pair.pem")

@@ -12,11 +12,11 @@ import pytest
 from sample_cluster import GROUPS, hosts_data
 from sample_reports import OTHER_CA, bare, control_plane, member
 
+from kubestage.checks import runtimes
+from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.preflight import RULES, WARNINGS
 from kubestage.facts.host_report import FileSystem, HostReport, Repository, parse
 from kubestage.kubernetes import RESET
-from kubestage.preflight import RULES, WARNINGS
-from kubestage.rules import runtimes
-from kubestage.rules.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem, load
 
 GIB = 2**20  # in KiB

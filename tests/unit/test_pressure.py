@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from stub_programs import run_with
 
-from kubestage.explained import or_explained
-from kubestage.pressure import Left, by_summary, pressures, told
+from kubestage.facts.pressure import Left, by_summary, pressures, told
+from kubestage.operations.explained import or_explained
 
 GIB = 2**30
 MEMORY = {"availableBytes": 90 * 2**20, "workingSetBytes": 3910 * 2**20, "usageBytes": 1}

@@ -10,7 +10,7 @@ import pytest
 from sample_cluster import ROOT
 
 import tasks
-from kubestage.phase import PHASES
+from kubestage.cluster.phase import PHASES
 from kubestage.settings import Settings
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"

@@ -12,13 +12,14 @@ import yaml
 from sample_cluster import GROUPS, NO_SPEAKER, group_data, hosts_data
 from sample_reports import bare
 
-from kubestage import apt_sources, kubeadm, kubelet, runtime, started, static_pods
+from kubestage import started
+from kubestage.checks.preflight import Checked
+from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Workload
-from kubestage.merge import merged
 from kubestage.operations.apt import Source
-from kubestage.plan import HostPlan
-from kubestage.preflight import Checked
+from kubestage.render import apt_sources, kubeadm, kubelet, runtime, static_pods
+from kubestage.render.merge import merged
 from kubestage.settings import Cluster, Settings, load
 from kubestage.stacks import network
 

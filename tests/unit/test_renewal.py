@@ -13,7 +13,7 @@ from fake_hosts import Hosts, Told, told_by
 from sample_certificates import DAY, NOW, new_key, signed
 from stub_programs import calls, run_with
 
-from kubestage import pem
+from kubestage.certificates import pem
 from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBELET_CLIENT, KUBELET_CONF, RENEWING
 from kubestage.operations import renewal
 

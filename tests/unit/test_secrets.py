@@ -14,10 +14,10 @@ from sample_cluster import GROUPS, ROOT, hosts_data
 from sample_reports import bare
 from test_preflight_check import COMMAND_LINE, stamped
 
-from kubestage import kubeadm, kubelet, runtime
-from kubestage.certificates import given
+from kubestage.certificates.platform import given
 from kubestage.hidden import Hidden
 from kubestage.operations.registry import Users, login_files
+from kubestage.render import kubeadm, kubelet, runtime
 from kubestage.settings import Settings, SettingsError, load
 
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}

@@ -14,15 +14,15 @@ from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
 from sample_reports import control_plane
 
 import tasks.dashboard
-from kubestage.dashboard_token import new_token, running_flavour
+from kubestage.checks.preflight import Checked
+from kubestage.cluster.plan import HostPlan
+from kubestage.commands.dashboard_token import new_token, running_flavour
 from kubestage.facts.files import FileStates
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import ManifestsApplied, Workload
 from kubestage.facts.stack_objects import StacksInCluster
 from kubestage.kubernetes import MANIFESTS
 from kubestage.operations.stacks import manifest_commands
-from kubestage.plan import HostPlan
-from kubestage.preflight import Checked
 from kubestage.settings import Cluster, Settings, load
 from kubestage.stacks import dashboard
 from kubestage.stacks.stack import Stack

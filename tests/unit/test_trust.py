@@ -11,9 +11,10 @@ import pytest
 from sample_certificates import NOW, certificate, file, key_pem, new_key
 from sample_cluster import GROUPS, NAMES, hosts_data
 
-from kubestage import pem, trust
-from kubestage.certificates import new_ca
-from kubestage.inventory import TargetError
+from kubestage.certificates import pem
+from kubestage.certificates.platform import new_ca
+from kubestage.cluster.inventory import TargetError
+from kubestage.commands import trust
 from kubestage.settings import Cluster, load
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubestage.web import Site, SiteError
+from kubestage.commands.web import Site, SiteError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from kubernetes.client import ApiException, AppsV1Api, CoreV1Api, NetworkingV1Ap
 from kubernetes.config import new_client_from_config
 from kubernetes.stream import stream
 
-from kubestage.api import reason as reason  # the one of the product, for all checks
+from kubestage.commands.api import reason as reason  # the one of the product, for all checks
 
 REQUEST_TIMEOUT_S = 20
 POLL_S = 0.2

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from kubestage.ending import Found
+from kubestage.certificates.ending import Found
 
 DAYS_LEFT = pytest.StashKey[dict[str, Found | str]]()  # host -> its certificates, once they were looked at

@@ -19,8 +19,8 @@ from kubernetes.client import ApiException
 from testinfra.host import Host as Machine
 from urllib3.exceptions import HTTPError
 
-from kubestage import days_left
-from kubestage.inventory import Target, TargetError, read
+from kubestage.cluster.inventory import Target, TargetError, read
+from kubestage.commands import days_left
 from kubestage.settings import Problem, Settings
 from tests.verify import probe as probes
 from tests.verify import system_pods

@@ -15,7 +15,7 @@ from pyinfra.connectors.ssh import SSHConnector
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host as Machine
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from gevent.pool import Pool
 from kubernetes.client import ApiException
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api, is_ready, reason, until
 from tests.verify.findings import expect_none

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from kubestage.web import Answer, Site, SiteError
+from kubestage.commands.web import Answer, Site, SiteError
 
 REPOSITORY = "kubestage-verify"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from gevent.pool import Pool
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
+from kubestage.commands.web import Answer, Site, SiteError
 from kubestage.settings import Problem
-from kubestage.web import Answer, Site, SiteError
 from tests.verify.api import until
 from tests.verify.findings import fail
 

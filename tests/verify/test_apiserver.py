@@ -9,9 +9,9 @@ import pytest
 import yaml
 from testinfra.host import Host as Machine
 
-from kubestage import static_pods
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.kubernetes import STATIC_PODS, static_pod_pid
+from kubestage.render import static_pods
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.connection import Machines

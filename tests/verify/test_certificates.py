@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from testinfra.host import Host as Machine
 
-from kubestage.ending import Found, said
+from kubestage.certificates.ending import Found, said
+from kubestage.cluster.inventory import Target
 from kubestage.facts.host_report import certificates
 from kubestage.facts.host_report.answers import Answers
-from kubestage.inventory import Target
 from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBELET_SERVER
 from kubestage.settings import Problem
 from tests.verify.certificates import DAYS_LEFT

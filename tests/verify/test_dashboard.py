@@ -7,11 +7,11 @@ import base64
 import pytest
 from kubernetes.client import ApiException
 
-from kubestage.api import reason
-from kubestage.dashboard_token import new_token
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
+from kubestage.commands.api import reason
+from kubestage.commands.dashboard_token import new_token
+from kubestage.commands.web import Answer
 from kubestage.settings import Problem, Settings
-from kubestage.web import Answer
 from tests.verify.api import Api
 from tests.verify.findings import expect_none, fail
 from tests.verify.sites import Answers, Sites, expect_status

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from gevent.pool import Pool
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 from tests.verify.connection import Machines
 from tests.verify.findings import expect_none

@@ -9,12 +9,12 @@ from pathlib import PurePosixPath
 import pytest
 from testinfra.host import Host as Machine
 
-from kubestage import kubelet
-from kubestage.certificates import WILDCARD_KEY
+from kubestage.certificates.platform import WILDCARD_KEY
+from kubestage.cluster.inventory import Target
 from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
-from kubestage.inventory import Target
-from kubestage.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
+from kubestage.render import kubelet
+from kubestage.render.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
 from kubestage.settings import Problem, Settings
 from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES

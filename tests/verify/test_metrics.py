@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from kubestage.api import reason
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
+from kubestage.commands.api import reason
 from kubestage.settings import Problem
 from kubestage.stacks.metrics import metrics
 from tests.verify.api import Api, until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gevent.pool import Pool
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api, until
 from tests.verify.findings import expect_none

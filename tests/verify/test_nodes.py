@@ -6,7 +6,7 @@ from typing import Any
 
 from testinfra.host import Host as Machine
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem, Settings
 from tests.verify.api import is_ready
 from tests.verify.findings import expect_none

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from gevent.pool import Pool
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
+from kubestage.commands.web import Answer, SiteError
 from kubestage.settings import Problem
 from kubestage.stacks.registry import LOGINS, PULL_SECRET, USERS
-from kubestage.web import Answer, SiteError
 from tests.verify.api import Api, is_ready
 from tests.verify.connection import Machines
 from tests.verify.findings import fail

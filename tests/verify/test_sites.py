@@ -11,13 +11,13 @@ from functools import partial
 import pytest
 from cryptography import x509
 
-from kubestage import pem
-from kubestage.certificates import is_late, wildcard_names
-from kubestage.inventory import Target
+from kubestage.certificates import pem
+from kubestage.certificates.platform import is_late, wildcard_names
+from kubestage.cluster.inventory import Target
+from kubestage.commands.web import Answer, Site
 from kubestage.settings import Problem
 from kubestage.settings.platform_rules import SITES
 from kubestage.stacks import sites as own_sites
-from kubestage.web import Answer, Site
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.findings import expect_none, fail
 from tests.verify.probe import NAME, Probe

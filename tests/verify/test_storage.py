@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api, until
 from tests.verify.findings import fail

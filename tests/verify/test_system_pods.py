@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubestage.inventory import Target
+from kubestage.cluster.inventory import Target
 from kubestage.settings import Problem
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.findings import expect_none

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host as Machine
 
+from kubestage.cluster.inventory import Target
 from kubestage.facts.certificates import TRUSTED
-from kubestage.inventory import Target
-from kubestage.runtime import registry_trust
+from kubestage.render.runtime import registry_trust
 from kubestage.settings import Problem
 from kubestage.settings.platform_rules import SITES
 from tests.verify.findings import expect_none

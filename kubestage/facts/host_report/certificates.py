@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from kubestage.certificates import PKI
+from kubestage.certificates.platform import PKI
 from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER, RENEWING
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from kubestage.facts import stack_objects
 from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.pressure import PRESSURES
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import ADMIN_CONF, KUBECTL
-from kubestage.pressure import PRESSURES
 
 _OBJECT = (
     "{range .items[*]}object {.kind}|{.metadata.namespace}/{.metadata.name}|{.spec.healthCheckNodePort}"

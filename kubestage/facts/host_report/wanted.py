@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubestage import images
+from kubestage.render import images
 from kubestage.settings import Settings
 
 KUBERNETES_PACKAGES = ("kubelet", "kubeadm", "kubectl")

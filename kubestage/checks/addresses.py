@@ -1,0 +1,168 @@
+"""Rules about the addresses of hosts, and what else may not lie inside of the cluster's networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.facts.host_report import HostReport
+from kubestage.kubernetes import RESET
+from kubestage.settings import Problem, Settings
+from kubestage.settings.values import parse_cidr
+
+# What the cluster and Docker make for themselves: no host has an address of its own there.
+_MADE = re.compile(r"lo|cni0|flannel\.1|kube-ipvs0|docker0|veth.*")
+_INSIDE = re.compile(r"lo|dummy.*|cni0|flannel\..*|kube-ipvs0|docker0|br-[0-9a-f]{12}|veth.*|virbr.*|lxcbr.*|lxdbr.*")
+_CLUSTER_DNS = 10  # its place in service_cidr, by kubeadm
+
+
+def chosen(settings: Settings, report: HostReport) -> str:
+    """The address by which others are to reach the host, or ""."""
+    return settings.private_address or report.default_address
+
+
+def private(hosts: ClusterHosts) -> Iterator[Problem]:
+    """It is one that the host has, and that others reach. Where a member's is gone, `moved` tells of it."""
+    for name, settings, report in hosts:
+        address = chosen(settings, report)
+        own = [str(interface.ip) for interface in report.addresses]
+        if not address:
+            yield Problem(
+                name,
+                f"it has no IPv4 default route to tell its address by; its addresses: {_listed(report)}",
+                "set private_address for it in the inventory",
+                "private_address",
+                "",
+            )
+        elif address not in own and address != hosts.joined_as(name):
+            yield Problem(
+                name,
+                f"no network card of the host has this address; it has: {_listed(report)}",
+                "set one of those, or leave it empty to take that of the default route",
+                "private_address",
+                address,
+            )
+        elif why := _not_for_others(settings, report, address):
+            others = [other for other in own if not _not_for_others(settings, report, other)]
+            yield Problem(
+                name,
+                why,
+                f"set private_address to that of a network card which the other hosts reach: {', '.join(others)}"
+                if others
+                else "give the host a network card which the other hosts reach, and set private_address to its address",
+                "private_address",
+                address,
+            )
+
+
+def _listed(report: HostReport) -> str:
+    addresses = sorted(str(each.ip) for each in report.addresses if not each.ip.is_loopback)
+    return ", ".join(addresses) or "none"
+
+
+def _not_for_others(settings: Settings, report: HostReport, address: str) -> str:
+    """Why the cluster can't go by the address; ""."""
+    device = report.device_of.get(address, "")
+    if _INSIDE.fullmatch(device):
+        return f"it is that of {device}, which other hosts don't reach by a network card of this one"
+    if device in report.tunnels and address != settings.private_address:
+        return f"the default route leads through {device}, the tunnel of a VPN"
+    prefixes = {
+        str(each.ip): each.network.prefixlen
+        for each in report.addresses
+        if report.device_of.get(str(each.ip)) == device
+    }
+    if prefixes.get(address) == 32 and min(prefixes.values()) < 32:
+        return f"it is a virtual address of {device} (/32), which moves between hosts (keepalived and the like)"
+    return ""
+
+
+def moved(hosts: ClusterHosts) -> Iterator[Problem]:
+    """A node's address is in certificates and in what its peers have: it is for as long as the host is a node."""
+    for name, settings, report in hosts:
+        then, now = hosts.joined_as(name), chosen(settings, report)
+        if not then or not now:
+            continue
+        if name == hosts.leader:
+            anew = "a control plane keeps its address: with another one, make a new cluster on blank hosts"
+        else:
+            anew = f"or have it join anew: on {name}: {RESET} ; then run again"
+        if then not in report.device_of:
+            yield Problem(
+                name,
+                f"the host has joined with {then}, which none of its network cards has any more; "
+                f"it has: {_listed(report)}",
+                f"give the card that address again (for good: by a fixed lease, or in its configuration); {anew}",
+                "private_address",
+                now,
+            )
+        elif then != now:
+            yield Problem(
+                name,
+                f"the host has joined with {then}, and a run can't give a node another address",
+                f'set private_address = "{then}" for it; {anew}',
+                "private_address",
+                now,
+            )
+
+
+def networks(hosts: ClusterHosts) -> Iterator[Problem]:
+    """Whatever network card it is: what lies behind it could not be reached any more."""
+    for name, settings, report in hosts:
+        told = set()
+        for each in report.addresses:
+            device = report.device_of[str(each.ip)]
+            for cidr in ("pod_cidr", "service_cidr"):
+                clash = _MADE.fullmatch(device) is None and each.network.overlaps(parse_cidr(getattr(settings, cidr)))
+                if clash and (cidr, each.network) not in told:
+                    told.add((cidr, each.network))
+                    yield Problem(
+                        name,
+                        f"it overlaps the host's own network {each.network} (address {each.ip} of {device})",
+                        _elsewhere(hosts, cidr, "take that address from the host"),
+                        cidr,
+                        getattr(settings, cidr),
+                    )
+
+
+def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
+    for name, settings, report in hosts:
+        for server in report.nameservers:
+            for cidr, network in _around(settings, server):
+                if cidr == "service_cidr" and server == str(network[_CLUSTER_DNS]):
+                    continue  # the cluster's own
+                yield Problem(
+                    name,
+                    f"the host's nameserver {server} lies inside it, so no name could be looked up any more",
+                    _elsewhere(hosts, cidr, "give the host another nameserver"),
+                    cidr,
+                    str(network),
+                )
+
+
+def operator(hosts: ClusterHosts) -> Iterator[Problem]:
+    for name, settings, report in hosts:
+        for cidr, network in _around(settings, report.client) if report.client else ():
+            yield Problem(
+                name,
+                f"you reach the host from {report.client}, which lies inside it: the host's answers would stay there",
+                _elsewhere(hosts, cidr, "reach the hosts from another network, through a jump host, say"),
+                cidr,
+                str(network),
+            )
+
+
+def _around(settings: Settings, address: str) -> Iterator[tuple[str, IPv4Network]]:
+    """The cluster's networks that hold the address, by their settings."""
+    for cidr in ("pod_cidr", "service_cidr"):
+        network = parse_cidr(getattr(settings, cidr))
+        if IPv4Address(address) in network:
+            yield cidr, network
+
+
+def _elsewhere(hosts: ClusterHosts, cidr: str, instead: str) -> str:
+    if hosts.ca:
+        return f"a living cluster keeps its {cidr}: {instead}"
+    return f"choose a {cidr} that shares no address with it, or {instead}"

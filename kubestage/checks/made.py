@@ -1,0 +1,56 @@
+"""Rules about what a living cluster was made with: kubeadm writes it once, and no run changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.kubernetes import RESET
+from kubestage.settings import Problem
+from kubestage.settings.values import parse_version
+
+# What the control plane's own files call it (HostReport.made) -> the setting.
+FIXED = {
+    "version": "kubernetes_version",
+    "cluster-name": "cluster_name",
+    "cluster-cidr": "pod_cidr",
+    "service-cluster-ip-range": "service_cidr",
+    "secure-port": "api_port",
+    "clusterDomain": "cluster_domain",
+    "cgroupDriver": "cgroup_driver",
+}
+
+
+def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
+    """A worker's setting decides about its packages, and apt would restart a living kubelet as another version."""
+    for name, settings, report in hosts:
+        installed = report.packages.get("kubelet", "").partition("-")[0]
+        wanted = settings.kubernetes_version
+        if name == hosts.leader or not hosts.is_member(name) or installed in ("", wanted):
+            continue
+        newer = parse_version(installed) > parse_version(hosts.cluster.common.kubernetes_version)
+        back = "" if newer else f"set it back to {installed} for this host; or "
+        yield Problem(
+            name,
+            f"its kubelet is {installed}, and a run can't change that on a host that has joined",
+            f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
+            "kubernetes_version",
+            wanted,
+        )
+
+
+def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
+    """A changed setting would be half of a change: packages, flannel or the runtime would follow it, the rest not."""
+    if not hosts.ca:
+        return
+    common, made = hosts.cluster.common, hosts.reports[hosts.leader].made
+    for name, setting in FIXED.items():
+        value = getattr(common, setting)
+        if name in made and made[name] != str(value):
+            yield Problem(
+                "the cluster",
+                f"it was made with {made[name]}, and a run can't change that in a living cluster",
+                f"set it back to {made[name]}; or make a new cluster on blank hosts",
+                setting,
+                value,
+            )

@@ -1,0 +1,240 @@
+"""Check everything before anything is touched: the settings of the whole inventory, then its hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from gevent.lock import BoundedSemaphore
+from gevent.pool import Pool
+from pyinfra import logger
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.facts import get_fact
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.context import ctx_config, ctx_host
+
+from kubestage.checks import (
+    addresses,
+    disks,
+    endings,
+    logins,
+    made,
+    reach,
+    runtimes,
+    single,
+    sites,
+    together,
+    volumes,
+    warnings,
+)
+from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.cluster import connections
+from kubestage.facts.host_report import HostReport, HostReportFact, wanted
+from kubestage.facts.reach import Reach, Reached
+from kubestage.settings import Cluster, Problem, SettingsError, load
+from kubestage.settings.problems import render
+from kubestage.settings.rules import CONTROL_PLANE, WORKERS
+
+T = TypeVar("T")
+
+RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
+    single.root,
+    single.system,
+    single.size,
+    disks.room,
+    disks.inodes,
+    disks.volumes,
+    disks.executable,
+    addresses.private,
+    addresses.moved,
+    addresses.networks,
+    addresses.nameservers,
+    addresses.operator,
+    single.membership,
+    single.ports,
+    single.packages,
+    single.registries,
+    runtimes.in_use,
+    made.fixed,
+    made.kubelets,
+    together.private_addresses,
+    together.clocks,
+    together.operators_clock,
+    together.node_names,
+    together.node_port_range,
+    together.node_port_reservation,
+    sites.ports,
+    volumes.storage_in_use,
+    volumes.registry,
+)
+
+# What a person should know, and no reason not to run.
+WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
+    warnings.silent_api,
+    warnings.unknown_stack_objects,
+    warnings.pressure,
+    warnings.volumes_without_programs,
+    warnings.private_address_of_a_tunnel,
+    together.operators_clock_is_off,
+    runtimes.taken_over,
+    logins.printing,
+    endings.of_hosts,
+    endings.of_the_user,
+)
+
+
+class PreflightError(PyinfraError):
+    """Something has to be mended first; `problems` holds all of it. pyinfra prints the message and exits with 1."""
+
+    def __init__(self, title: str, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(render(title, problems))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A cluster that may be worked on.
+
+    `reports`: of the hosts that this run is for, and of the control plane. `addresses`: private addresses by host name;
+    with --limit, one of a host that was not asked and has no private_address comes from its Node object, or is missing.
+    `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
+    name without its ending, "inventory" where there is no file.
+    """
+
+    cluster: Cluster
+    reports: dict[str, HostReport]
+    addresses: dict[str, str]
+    reserved_ports: tuple[int, ...]
+    inventory: str
+
+
+class _Once:
+    """The outcome for one inventory: found by the first host whose deploy code asks, and the same for all others."""
+
+    def __init__(self) -> None:
+        self._lock = BoundedSemaphore()
+        self._outcome: Checked | PyinfraError | None = None
+
+    def get(self, state: State) -> Checked:
+        with self._lock:
+            if self._outcome is None:
+                try:
+                    self._outcome = _check(state)
+                except PyinfraError as error:
+                    self._outcome = error
+        if isinstance(self._outcome, PyinfraError):
+            raise self._outcome
+        return self._outcome
+
+
+_runs: WeakKeyDictionary[Inventory, _Once] = WeakKeyDictionary()
+
+
+def check(state: State) -> Checked:
+    """Settings of all hosts, and the state of those that this run is for, checked once a run.
+
+    Raises PreflightError with all problems of all hosts: first those of the settings, as hosts can't be judged by
+    settings that are wrong, then those of the hosts.
+    """
+    return _runs.setdefault(state.inventory, _Once()).get(state)
+
+
+def _check(state: State) -> Checked:
+    inventory = state.inventory
+    data = {host.name: host.data.dict() for host in inventory}  # type: ignore[no-untyped-call]
+    groups = {name: [host.name for host in hosts] for name, hosts in inventory.groups.items()}
+    try:
+        cluster = load(data, groups)
+    except SettingsError as error:
+        raise PreflightError("Settings", error.problems) from None
+
+    connections.keep(state, cluster.settings)
+    targeted = {host.name for host in inventory.get_active_hosts()}
+    asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
+    reports, problems = _ask(state, cluster, asked)
+    ssh_ports = frozenset(int(values.get("ssh_port") or 22) for values in data.values())
+    hosts = ClusterHosts(cluster, reports, ssh_ports)
+    for rule in RULES:
+        problems += rule(hosts)
+    if problems:
+        raise PreflightError("Preflight", problems)
+    if problems := _try_each_other(state, hosts):
+        raise PreflightError("Preflight", problems)
+    for warning in WARNINGS:
+        for line in warning(hosts):
+            logger.warning(line)
+    if first := endings.first_to_end(hosts):
+        logger.info(f"    {first}")
+    return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), _inventory_name(inventory))
+
+
+def _inventory_name(inventory: Inventory) -> str:
+    """pyinfra 3.10 puts all hosts of an inventory file in a last group of its name (pyinfra_cli/inventory.py)."""
+    host = next(iter(inventory))
+    own = [name for name in host.groups if len(inventory.groups[name]) == len(inventory)]
+    return next((name for name in reversed(own) if name not in (CONTROL_PLANE, WORKERS)), "inventory")
+
+
+def _ask(state: State, cluster: Cluster, names: list[str]) -> tuple[dict[str, HostReport], list[Problem]]:
+    """Every host's report, asked for at the same time, and a problem for each host that has given none."""
+    answers = _of_each(state, names, state.config.PARALLEL, lambda host: _report(state, cluster, host))
+    reports = {name: answer for name, answer in answers.items() if isinstance(answer, HostReport)}
+    return reports, [answer for answer in answers.values() if isinstance(answer, Problem)]
+
+
+def _of_each(state: State, names: Iterable[str], at_once: int, ask: Callable[[Host], T]) -> dict[str, T]:
+    """What each host answers, so many of them asked at the same time."""
+    config = ctx_config.get()  # type: ignore[no-untyped-call]
+
+    def asked(name: str) -> T:
+        host = state.inventory.get_host(name)
+        with ctx_config.use(config), ctx_host.use(host):
+            return ask(host)
+
+    # A pool of our own: pyinfra's is full of the hosts' deploy code, which waits for us.
+    return dict(zip(names, Pool(at_once).map(asked, names), strict=True))
+
+
+def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
+    """What is in the way between hosts of which one has not joined; nothing is asked where all have."""
+    trials = reach.trials(hosts)
+    seconds = hosts.cluster.common.timeout_s(reach.SECONDS)
+
+    def tried(host: Host) -> Reached:
+        kwargs = {**vars(trials[host.name]), "seconds": seconds}
+        answer = get_fact(state, host, Reach, kwargs=kwargs, apply_failed_hosts=False)
+        return answer if isinstance(answer, Reached) else Reach.default()
+
+    # All at once, however many: they wait for each other.
+    answers = _of_each(state, trials, max(1, len(trials)), tried)
+    for name, answer in answers.items():
+        if answer.unable:
+            logger.warning(f"{name}: it was not tried what it can reach of the other hosts: {answer.unable}")
+    return list(reach.blocked(hosts, answers))
+
+
+def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:
+    kwargs = {"wanted": wanted(cluster.settings[host.name])}
+    try:
+        report = get_fact(state, host, HostReportFact, kwargs=kwargs, apply_failed_hosts=False)
+    except ConnectError as error:
+        return Problem(
+            host.name,
+            f"it can't be reached: {error}",
+            "check that it is up, and its ssh_hostname, ssh_user and ssh_key"
+            + ("" if host in state.active_hosts else " (a run asks the control plane, whatever --limit says)"),
+        )
+    if not isinstance(report, HostReport):
+        if lost := connections.lost(host):
+            return Problem(host.name, lost, "check that it is up and can be reached, then run again")
+        return Problem(
+            host.name,
+            "it was asked what it is, and gave no answer that makes sense (its own words are above)",
+            'a user other than root needs sudo: set "_sudo": True, and start the run in a terminal if it asks for a '
+            "password; then run again",
+        )
+    return report

@@ -1,0 +1,68 @@
+"""What preflight tells of, though a run goes on. A warning is a generator of lines; it looks at what the rules see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.disks import disks
+from kubestage.facts.host_report import HostReport
+from kubestage.facts.host_report.wanted import KUBELET, folders
+from kubestage.facts.pressure import Left, told
+from kubestage.settings import Settings
+
+
+def silent_api(hosts: ClusterHosts) -> Iterator[str]:
+    report = hosts.reports.get(hosts.leader)
+    if report and report.cluster_error:
+        yield (
+            "The API server does not answer, so NodePorts in use were not compared with the reserved ones: "
+            f"{report.cluster_error}"
+        )
+
+
+def unknown_stack_objects(hosts: ClusterHosts) -> Iterator[str]:
+    if hosts.living and hosts.living.stack_objects.error:
+        yield (
+            "What stacks have put into the cluster may not be all known, and what is not known stays: "
+            f"{hosts.living.stack_objects.error}"
+        )
+
+
+def pressure(hosts: ClusterHosts) -> Iterator[str]:
+    """By the Node objects; a kubelet goes on telling of it for some minutes after it is over."""
+    for node, pressures in (hosts.living.pressures if hosts.living else {}).items():
+        report, settings = hosts.reports.get(node), hosts.cluster.settings.get(node)
+        for each in pressures:
+            left = _left(each, settings, report) if settings and report else []
+            yield f"{told(node, each, left)}: the kubelet evicts pods there, and starts hardly any new ones"
+
+
+def _left(pressure: str, settings: Settings, report: HostReport) -> list[Left]:
+    if pressure == "DiskPressure":
+        return [disk.left for disk in disks(settings, report)]
+    if pressure == "MemoryPressure":
+        return [Left("its memory", report.memory_free_mib * 2**20, report.memory_mib * 2**20)]
+    tasks, most = report.tasks
+    return [Left("its process ids", most - tasks, most, size=False)]
+
+
+def volumes_without_programs(hosts: ClusterHosts) -> Iterator[str]:
+    for name, settings, report in hosts:
+        system = report.folders[KUBELET]
+        if system.noexec:
+            yield (
+                f"{name}: {folders(settings)[KUBELET]} is on {system.mount}, which is mounted noexec: "
+                "pods can't start programs that lie in their emptyDir volumes"
+            )
+
+
+def private_address_of_a_tunnel(hosts: ClusterHosts) -> Iterator[str]:
+    """It was chosen by name; one that is taken as the default route leads there is refused."""
+    for name, settings, report in hosts:
+        device = report.device_of.get(settings.private_address, "")
+        if device in report.tunnels:
+            yield (
+                f"{name}: private_address = {settings.private_address!r} is that of the tunnel {device}: "
+                "the cluster ends where that does, and its packets have to fit into it"
+            )

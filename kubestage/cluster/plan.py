@@ -1,0 +1,112 @@
+"""What a run is to make of one host: its settings, its place in the cluster, and what it must know of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kubestage.certificates.ending import Due, due
+from kubestage.checks.preflight import Checked
+from kubestage.cluster.control_plane import ControlPlane
+from kubestage.facts.host_report import HostReport
+from kubestage.facts.stack_objects import StackObjects
+from kubestage.facts.unknown import Unknown
+from kubestage.settings import Settings
+from kubestage.stacks.storage import STORAGE_CLASS
+
+CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"  # kubeadm's own
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """One host's part in the run.
+
+    `targeted`: the hosts that this run is for, in the inventory's order (fewer than all with `--limit`).
+    `speaker`: who is asked and told what concerns the cluster, on any host's behalf.
+    `kubeconfig`: where the user's own copy is kept, on the machine that the run is started from.
+    """
+
+    name: str
+    checked: Checked
+    targeted: tuple[str, ...]
+    speaker: ControlPlane
+    kubeconfig: Path
+
+    @property
+    def settings(self) -> Settings:
+        return self.checked.cluster.settings[self.name]
+
+    @property
+    def cluster(self) -> Mapping[str, Settings]:
+        """Every host's settings, by its name."""
+        return self.checked.cluster.settings
+
+    @property
+    def control_plane(self) -> str:
+        """The name of the host that is initialised."""
+        return self.checked.cluster.control_plane[0]
+
+    @property
+    def is_control_plane(self) -> bool:
+        return self.name == self.control_plane
+
+    @property
+    def acts_for_all(self) -> bool:
+        """Whether this is the host whose operations ask and tell the control plane for all hosts of the run."""
+        return self.name == (self.control_plane if self.control_plane in self.targeted else self.targeted[0])
+
+    @property
+    def report(self) -> HostReport:
+        """The host as preflight found it: for what no run changes, such as the release of its system."""
+        return self.checked.reports[self.name]
+
+    @property
+    def due(self) -> Due:
+        """Which of the host's certificates this run renews."""
+        report, days = self.report, self.settings.certificate_renew_days
+        if not (report.kubelet_conf or report.renewing):
+            return Due()  # what is there is not of this cluster
+        return due(report.certificates, report.renewing, datetime.now(UTC), days)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The private addresses of the cluster's hosts by name, as far as they are known."""
+        return self.checked.addresses
+
+    @property
+    def address(self) -> str:
+        return self.addresses[self.name]
+
+    @property
+    def reserved_ports(self) -> tuple[int, ...]:
+        """The NodePorts that no Service may get, sorted."""
+        return self.checked.reserved_ports
+
+    @property
+    def volumes(self) -> Mapping[str, str] | Unknown:
+        """The "namespace/name" of a claim -> the folder of its volume, of those of the stack storage on this host."""
+        leader = self.checked.reports[self.control_plane]
+        if leader.cluster_error and leader.initialized:  # before that, nobody has had a volume
+            return Unknown(leader.cluster_error)
+        living = leader.cluster
+        return {
+            claim: volume.path
+            for claim, volume in (living.volumes if living else {}).items()
+            if (volume.storage_class, volume.node) == (STORAGE_CLASS, self.name) and volume.path and not volume.leaving
+        }
+
+    @property
+    def stack_objects(self) -> StackObjects:
+        """What stacks had put into the cluster when preflight asked."""
+        leader = self.checked.reports[self.control_plane]
+        if leader.cluster:
+            return leader.cluster.stack_objects
+        return StackObjects(error=leader.cluster_error or "no answer") if leader.admin_conf else StackObjects()
+
+    def taints(self, name: str) -> tuple[str, ...]:
+        """The taints that the node `name` is to have."""
+        settings = self.cluster[name]
+        own = () if name != self.control_plane or settings.schedule_on_control_plane else (CONTROL_PLANE_TAINT,)
+        return (*settings.node_taints, *own)

@@ -1,0 +1,50 @@
+"""A token for the dashboard: `make dashboard-token`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from kubernetes.client import AppsV1Api, CoreV1Api
+
+from kubestage.cluster.inventory import TargetError, read
+from kubestage.commands.api import REQUEST_TIMEOUT_S, connected
+from kubestage.settings import Settings
+from kubestage.settings.values import DASHBOARD_FLAVOURS
+from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
+
+
+def main(given: argparse.Namespace) -> int:
+    """Print a new token, and on the error output what it is good for."""
+    target = read(given.inventory)
+    settings = target.cluster.common
+    if "dashboard" not in settings.stacks:
+        raise TargetError(f"{given.inventory}: stacks has no dashboard\n    -> add it, then: {target.deploy}")
+    with connected(target) as client:
+        flavour = running_flavour(AppsV1Api(client))
+        if not flavour:
+            raise TargetError(f"{given.inventory}: there is no dashboard in the cluster yet\n    -> {target.deploy}")
+        print(new_token(CoreV1Api(client), settings, flavour))
+    how = "the token" if flavour == "headlamp" else "any user's password"
+    minutes = TOKEN_LIFETIME_S // 60
+    site = f"https://{settings.site('dashboard')}"
+    print(f"As {how} it lets you in at {site} ({flavour}) for {minutes} minutes.", file=sys.stderr)
+    if flavour != settings.dashboard_flavour:
+        print(f"Settings want {settings.dashboard_flavour}, which a run brings: {target.deploy}", file=sys.stderr)
+    return 0
+
+
+def running_flavour(apps: Any) -> str:
+    """The dashboard that is in the cluster, whatever settings say; "" for none. `apps` is an AppsV1Api."""
+    found = apps.list_namespaced_deployment(NAMESPACE, _request_timeout=REQUEST_TIMEOUT_S).items
+    return next((each.metadata.name for each in found if each.metadata.name in DASHBOARD_FLAVOURS), "")
+
+
+def new_token(core: Any, settings: Settings, flavour: str) -> str:
+    """A token of people's account; `core` is a CoreV1Api. ApiException where the dashboard is not in the cluster."""
+    spec = {"audiences": token_audiences(settings, flavour), "expirationSeconds": TOKEN_LIFETIME_S}
+    answer = core.create_namespaced_service_account_token(
+        PEOPLE, NAMESPACE, {"spec": spec}, _request_timeout=REQUEST_TIMEOUT_S
+    )
+    return str(answer.status.token)

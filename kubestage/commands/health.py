@@ -1,0 +1,176 @@
+"""How a cluster and its platform do, seen from this machine."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from kubestage.commands.api import REQUEST_TIMEOUT_S
+from kubestage.commands.web import Site, SiteError
+from kubestage.facts.kubernetes import Workload
+from kubestage.facts.pressure import by_summary, pressures, told
+from kubestage.settings import Settings
+from kubestage.stacks.catalogue import chosen
+
+# Stack -> the site by which it is asked for, and what it says to whom it does not know. That of the ingress is one that
+# nobody has made: its default backend answers, as it does for a site that should be there and is not.
+SITES = {
+    "ingress": ("no-such-site", (404,)),
+    "dashboard": ("dashboard", (200, 401)),
+    "registry": ("registry", (200, 401)),
+}
+
+
+@dataclass(frozen=True)
+class Health:
+    """What to say where all is well, and what is not, in a few words each."""
+
+    well: str
+    troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A site's at one node: the HTTP status and when its certificate ends; or why there was none."""
+
+    status: int = 0
+    valid_until: datetime | None = None
+    error: str = ""
+
+
+def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:
+    """Every workload -> how many of its pods are ready and of its current version, and how many there should be."""
+    found = {}
+    for each in apps.list_deployment_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
+        ready = min(each.status.updated_replicas or 0, each.status.ready_replicas or 0)
+        found[Workload(each.metadata.namespace, "Deployment", each.metadata.name)] = (ready, each.spec.replicas)
+    for each in apps.list_daemon_set_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
+        ready = min(each.status.updated_number_scheduled or 0, each.status.number_ready)
+        wanted = each.status.desired_number_scheduled
+        found[Workload(each.metadata.namespace, "DaemonSet", each.metadata.name)] = (ready, wanted)
+    return found
+
+
+def summaries(core: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Node -> its kubelet's stats/summary, for those that answer; all at once. `core` is a CoreV1Api."""
+
+    def ask(name: str) -> dict[str, Any]:
+        try:
+            answer = core.connect_get_node_proxy_with_path(
+                name, "stats/summary", _preload_content=False, _request_timeout=REQUEST_TIMEOUT_S
+            )
+            return dict(json.loads(answer.data))
+        except (ApiException, HTTPError, ValueError):
+            return {}
+
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        return {name: found for name, found in zip(names, pool.map(ask, names), strict=True) if found}
+
+
+def shortages(nodes: Iterable[Any], summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each pressure of a node, with how much is left by its kubelet's summary."""
+    lines = []
+    for node in nodes:
+        name = node.metadata.name
+        kinds = pressures((each.type, each.status) for each in node.status.conditions or ())
+        lines += [told(name, kind, by_summary(kind, summaries.get(name, {}))) for kind in kinds]
+    return lines
+
+
+def ask_sites(settings: Settings, addresses: Mapping[str, str], ca: Path | None) -> dict[str, dict[str, Answer]]:
+    """Stack -> node -> what its site answers there, at the node's address of `addresses`; all at once.
+
+    The certificate has to be of `ca`, or of a CA that this machine trusts where there is none.
+    """
+    if "ingress" not in settings.stacks:
+        return {}
+    context = ssl.create_default_context(cafile=ca)
+    asked = [(stack, node) for stack in SITES if stack in settings.stacks for node in addresses]
+
+    def ask(stack: str, node: str) -> Answer:
+        return ask_site(addresses[node], settings.https_port, f"{SITES[stack][0]}.{settings.domain}", context)
+
+    answers: dict[str, dict[str, Answer]] = {}
+    with ThreadPoolExecutor() as pool:
+        for (stack, node), answer in zip(asked, pool.map(ask, *zip(*asked, strict=True)), strict=True):
+            answers.setdefault(stack, {})[node] = answer
+    return answers
+
+
+def ask_site(address: str, port: int, host: str, context: ssl.SSLContext) -> Answer:
+    """GET https://HOST:PORT/ from the machine at `address`, whatever DNS says of the host."""
+    try:
+        answer = Site(host, address, port, context).ask()
+    except SiteError as error:
+        return Answer(error=str(error))
+    return Answer(answer.status, x509.load_der_x509_certificate(answer.certificate).not_valid_after_utc)
+
+
+def platform_health(
+    settings: Settings,
+    names: Sequence[str],
+    nodes: Iterable[Any],
+    short: Sequence[str],
+    ready: Mapping[Workload, tuple[int, int]],
+    answers: Mapping[str, Mapping[str, Answer]],
+    now: datetime,
+) -> dict[str, Health]:
+    """What the overview has a row for -> its health. `names`: of the inventory's hosts; `nodes`: Node objects.
+
+    `short`: what nodes are short of.
+    """
+    health = {"API": _nodes_health(names, nodes, short)}
+    for name, stack in chosen(settings).items():
+        troubles = [*_not_ready(stack.workloads, ready), *_not_served(name, answers.get(name, {}))]
+        health[name] = Health("serves on every node" if name in answers else "ready", tuple(troubles))
+    ends = [answer.valid_until for found in answers.values() for answer in found.values() if answer.valid_until]
+    if ends:
+        health["certificate"] = _certificate_health(min(ends), now, settings.certificate_renew_days)
+    return health
+
+
+def _nodes_health(names: Sequence[str], nodes: Iterable[Any], short: Sequence[str]) -> Health:
+    ready = {
+        node.metadata.name
+        for node in nodes
+        if any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ())
+    }
+    return Health(
+        f"{len(names)} of {len(names)} nodes Ready",
+        (*(f"node {name} is not Ready" for name in names if name not in ready), *(f"node {each}" for each in short)),
+    )
+
+
+def _not_ready(workloads: Iterable[Workload], ready: Mapping[Workload, tuple[int, int]]) -> list[str]:
+    troubles = []
+    for workload in workloads:
+        name = f"{workload.kind} {workload.namespace}/{workload.name}"
+        there, wanted = ready.get(workload, (0, 0))
+        if workload not in ready:
+            troubles.append(f"no {name}")
+        elif there < wanted:
+            troubles.append(f"{name}: {there} of {wanted} ready")
+    return troubles
+
+
+def _not_served(stack: str, answers: Mapping[str, Answer]) -> list[str]:
+    nodes: dict[str, list[str]] = {}
+    for node, answer in answers.items():
+        if answer.error or answer.status not in SITES[stack][1]:
+            nodes.setdefault(answer.error or f"HTTP {answer.status}", []).append(node)
+    return [f"at {', '.join(where)}: {what}" for what, where in nodes.items()]
+
+
+def _certificate_health(ends: datetime, now: datetime, renew_days: int) -> Health:
+    when = f"{ends:%Y-%m-%d}"
+    return Health(f"until {when}", (f"it ends on {when}",) if ends - now < timedelta(days=renew_days) else ())

@@ -1,0 +1,86 @@
+"""What is where, on one page: at the end of a run, and with its health by `make status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kubestage.output.table import table
+from kubestage.settings import Settings
+from kubestage.stacks.registry import DEFAULT_USER, USERS
+from kubestage.stacks.storage import STORAGE_CLASS
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster is, seen from the machine that a run is started from.
+
+    `inventory`: as make takes it. `folder`: of the kubeconfig and the CA. `server`: the API's address.
+    `addresses`: host name -> where people reach the host.
+    """
+
+    inventory: str
+    folder: Path
+    control_plane: str
+    server: str
+    addresses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing of the platform: its address, who may log in, and how: where the password is, or what gives one."""
+
+    what: str
+    where: str
+    user: str = ""
+    how: str = ""
+    health: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The table's rows, and the sentences under it."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def with_health(self, health: Mapping[str, str]) -> Overview:
+        """A copy that says in each row of `health` (what -> a few words) how it does."""
+        return replace(self, rows=tuple(replace(row, health=health.get(row.what, "")) for row in self.rows))
+
+
+def overview(settings: Settings, place: Place, has_ca: bool) -> Overview:
+    """The platform as settings have it; `has_ca`: whether its sites' certificate is of a CA of its own."""
+    addresses = " ".join(dict.fromkeys(place.addresses.values()))
+    note = f"Every node serves the sites, so let your DNS or /etc/hosts lead their names to any of: {addresses}"
+    return Overview(tuple(_rows(settings, place, has_ca)), (note,) if "ingress" in settings.stacks else ())
+
+
+def _rows(settings: Settings, place: Place, has_ca: bool) -> Iterator[Row]:
+    yield Row("API", place.server, "kubernetes-admin", str(place.folder / "kubeconfig"))
+    if "ingress" in settings.stacks:
+        trust = f"make trust INVENTORY={place.inventory}" if has_ca else ""
+        yield Row("certificate", f"{settings.domain}, *.{settings.domain}", how=trust)
+        yield Row("ingress", f"https://{settings.site('NAME')}")
+    if "dashboard" in settings.stacks:
+        token = f"make dashboard-token INVENTORY={place.inventory}"
+        yield Row("dashboard", f"https://{settings.site('dashboard')}", "any", token)
+    if "registry" in settings.stacks:
+        users = ", ".join(settings.registry_users) or DEFAULT_USER
+        yield Row("registry", f"https://{settings.site('registry')}", users, f"{USERS} on {place.control_plane}")
+    if "storage" in settings.stacks:
+        yield Row("storage", f"StorageClass {STORAGE_CLASS}")
+    if "metrics" in settings.stacks:
+        yield Row("metrics", "kubectl top nodes")
+
+
+_TITLES = Row("WHAT", "WHERE", "USER", "HOW", "HEALTH")
+_COLUMNS = ("what", "health", "where", "user", "how")
+
+
+def text(shown: Overview) -> str:
+    """The table with its notes; a column that nothing stands in is left out."""
+    titles, *rows = ([str(getattr(row, column)) for column in _COLUMNS] for row in (_TITLES, *shown.rows))
+    lines = table(titles, rows)
+    return "\n".join([*lines, *(["", *shown.notes] if shown.notes else [])])

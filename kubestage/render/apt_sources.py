@@ -1,0 +1,40 @@
+"""Where a host's packages come from, and the exact versions that its settings mean there."""
+
+from __future__ import annotations
+
+from kubestage.cluster.plan import HostPlan
+from kubestage.operations.apt import Source
+
+KEYRINGS = "/etc/apt/keyrings"
+
+
+def sources(plan: HostPlan) -> list[Source]:
+    """The two repositories of the mirror profile: Kubernetes' is flat, Docker's is by release."""
+    profile = plan.settings.profile.filled(os=plan.report.os_id)
+    return [
+        Source(profile.kubernetes_apt, "/", (), profile.kubernetes_key, f"{KEYRINGS}/kubestage-kubernetes.asc"),
+        Source(
+            profile.docker_apt,
+            plan.report.os_codename,
+            ("stable",),
+            profile.docker_key,
+            f"{KEYRINGS}/kubestage-docker.asc",
+        ),
+    ]
+
+
+def runtime_packages(plan: HostPlan) -> dict[str, str]:
+    """containerd and Docker: name -> version as Docker's own repository writes it (5:29.9.3-1~debian.12~bookworm)."""
+    system = plan.report
+    release = f"1~{system.os_id}.{system.os_version}~{system.os_codename}"
+    docker = f"5:{plan.settings.docker_version}-{release}"
+    return {
+        "containerd.io": f"{plan.settings.containerd_version}-{release}",
+        "docker-ce-cli": docker,
+        "docker-ce": docker,
+    }
+
+
+def kubernetes_packages(plan: HostPlan) -> dict[str, str]:
+    """kubeadm, kubelet and kubectl: name -> version."""
+    return dict.fromkeys(("kubelet", "kubeadm", "kubectl"), plan.settings.kubernetes_package_version)

@@ -1,0 +1,139 @@
+"""kubeadm's configuration (kubeadm.k8s.io/v1beta4, Kubernetes v1.31 and later), rendered from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from kubestage.kubernetes import CRI_SOCKET
+from kubestage.render import static_pods
+from kubestage.render.merge import merged
+from kubestage.settings import Settings
+
+_API = "kubeadm.k8s.io/v1beta4"
+# kubeadm's own bounds on what init and join wait for (v1beta4, Timeouts), in seconds.
+_TIMEOUTS = {
+    "controlPlaneComponentHealthCheck": 240,
+    "kubeletHealthCheck": 240,
+    "kubernetesAPICall": 60,
+    "etcdAPICall": 120,
+    "tlsBootstrap": 300,
+    "discovery": 300,
+}
+
+
+def apiserver_names(settings: Settings, name: str, address: str) -> list[str]:
+    """What settings put into the API server's certificate, beside kubeadm's own names; sorted."""
+    return sorted({each for each in (address, name, settings.public_address, *settings.api_extra_sans) if each})
+
+
+def worker_images(settings: Settings) -> list[str]:
+    """The images that every worker runs, beside those that kubeadm alone can name."""
+    return [settings.pause_image, settings.flannel_cni_plugin_image, settings.flannel_image]
+
+
+def timeouts(settings: Settings) -> dict[str, str]:
+    """kubeadm's waits, scaled as all others of a run."""
+    return {name: f"{settings.timeout_s(seconds)}s" for name, seconds in _TIMEOUTS.items()}
+
+
+def init_configuration(settings: Settings, name: str, address: str) -> str:
+    """YAML for `kubeadm init --config` on the control plane host `name`, whose private address is `address`."""
+    node = _node_registration(name, address, settings.kubeadm_ignore_preflight)
+    if settings.schedule_on_control_plane:
+        node["taints"] = []  # left out, kubeadm puts its own
+    components = static_pods.components(settings)
+    components["apiServer"]["certSANs"] = apiserver_names(settings, name, address)
+    documents: list[dict[str, Any]] = [
+        {
+            "apiVersion": _API,
+            "kind": "InitConfiguration",
+            # A token is in use for seconds only: one is minted for each run that joins a host.
+            "bootstrapTokens": [{"ttl": "1m0s"}],
+            "localAPIEndpoint": {"advertiseAddress": address, "bindPort": settings.api_port},
+            "nodeRegistration": node,
+            "timeouts": timeouts(settings),
+        },
+        {
+            "apiVersion": _API,
+            "kind": "ClusterConfiguration",
+            "clusterName": settings.cluster_name,
+            "kubernetesVersion": f"v{settings.kubernetes_version}",
+            "networking": {
+                "dnsDomain": settings.cluster_domain,
+                "podSubnet": settings.pod_cidr,
+                "serviceSubnet": settings.service_cidr,
+            },
+            **components,
+        },
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "cgroupDriver": settings.cgroup_driver,
+            "serverTLSBootstrap": True,  # else the kubelet serves with a certificate that nobody can verify
+        },
+        merged(
+            {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"},
+            settings.kube_proxy_config,
+        ),
+    ]
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def keeps(stored: str, configuration: str) -> bool:
+    """Whether `stored`, the ClusterConfiguration that the cluster keeps (YAML), says what `configuration` says.
+
+    `configuration`: the text of init_configuration. kubeadm adds its defaults; what can't be read says something else.
+    """
+    try:
+        found = yaml.safe_load(stored)
+    except (yaml.YAMLError, ValueError):  # the second: a date that there is not
+        return False
+    documents = yaml.safe_load_all(configuration)
+    return all(_says(found, document) for document in documents if document["kind"] == "ClusterConfiguration")
+
+
+def _says(found: Any, wanted: Any) -> bool:
+    if not isinstance(wanted, dict):
+        return bool(found == wanted or not (found or wanted))  # kubeadm leaves out what is empty
+    return all(_says(found.get(key) if isinstance(found, dict) else None, value) for key, value in wanted.items())
+
+
+def join_configuration(
+    join_command: Sequence[str],
+    name: str,
+    address: str,
+    ignore_preflight: Sequence[str],
+    waits: Mapping[str, str],
+) -> str:
+    """YAML for `kubeadm join --config` of the worker `name`; `waits`: its timeouts().
+
+    `join_command` are the words that `kubeadm token create --print-join-command` prints.
+    """
+    options = dict(zip(join_command[3::2], join_command[4::2], strict=True))
+    document = {
+        "apiVersion": _API,
+        "kind": "JoinConfiguration",
+        "discovery": {
+            "bootstrapToken": {
+                "apiServerEndpoint": join_command[2],
+                "token": options["--token"],
+                "caCertHashes": [options["--discovery-token-ca-cert-hash"]],
+            }
+        },
+        "nodeRegistration": _node_registration(name, address, ignore_preflight),
+        "timeouts": dict(waits),
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _node_registration(name: str, address: str, ignore_preflight: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "criSocket": CRI_SOCKET,
+        "ignorePreflightErrors": list(ignore_preflight),
+        # Without it the kubelet takes the first address it finds, which on a host with several may be the wrong one.
+        "kubeletExtraArgs": [{"name": "node-ip", "value": address}],
+    }
