@@ -162,7 +162,7 @@ def kubelet_client(over: bool, control_plane: ControlPlane, timeout_s: int) -> G
 
 
 def bootstrap_kubeconfig(join_command: Sequence[str]) -> str:
-    """With which a kubelet asks for its certificate; `join_command`: as render/kubeadm.py's join_configuration has it."""
+    """With which a kubelet asks for its certificate; `join_command`: as kubeadm.join_configuration has it."""
     options = dict(zip(join_command[3::2], join_command[4::2], strict=True))
     document = {
         "apiVersion": "v1",
