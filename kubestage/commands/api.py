@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import load_kube_config
@@ -16,20 +17,54 @@ from kubestage.cluster.inventory import Target, TargetError
 REQUEST_TIMEOUT_S = 10
 
 
+class Api:
+    """Objects and lists as JSON has them: the client's own classes for them take longer to import than the API to ask.
+
+    `server`: its address, "https://HOST:PORT".
+    """
+
+    def __init__(self, client: Any) -> None:
+        """`client`: an ApiClient of the kubernetes package."""
+        self._client = client
+        self.server: str = client.configuration.host
+
+    def get(self, path: str, **query: str) -> Any:
+        """The object or the list at `path`, "/api/v1/nodes"; ApiException or HTTPError where there is none."""
+        return self._asked("GET", f"{path}?{urlencode(query)}" if query else path)
+
+    def items(self, path: str, **query: str) -> list[Any]:
+        """The objects of the list at `path`."""
+        return list(self.get(path, **query)["items"])
+
+    def post(self, path: str, body: Any) -> Any:
+        """What the API makes of `body`."""
+        return self._asked("POST", path, body)
+
+    def _asked(self, method: str, path: str, body: Any = None) -> Any:
+        request = self._client.param_serialize(
+            method, path, header_params={"Content-Type": "application/json"}, body=body, auth_settings=["BearerToken"]
+        )
+        answer = self._client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_S)
+        text = answer.read().decode()
+        if not 200 <= answer.status < 300:
+            raise ApiException(http_resp=answer, body=text)
+        return json.loads(text)
+
+
 @contextmanager
-def connected(target: Target) -> Iterator[Any]:
-    """A client of the kubernetes package; what the API refuses, or that it does not answer, is a TargetError."""
+def connected(target: Target) -> Iterator[Api]:
+    """The cluster's Api; what it refuses, or that it does not answer, is a TargetError."""
     configuration = Configuration()
     load_kube_config(str(target.kubeconfig), client_configuration=configuration)
     configuration.retries = False  # one that is down is told of at once
-    server = configuration.host
+    api = Api(ApiClient(configuration))
     try:
-        yield ApiClient(configuration)
+        yield api
     except ApiException as error:
-        raise TargetError(f"{server}: {reason(error)}\n    -> {target.deploy}") from None
+        raise TargetError(f"{api.server}: {reason(error)}\n    -> {target.deploy}") from None
     except HTTPError as error:
         raise TargetError(
-            f"{server}: the API server does not answer: {error}\n    -> see that {target.control_plane} is up; "
+            f"{api.server}: the API server does not answer: {error}\n    -> see that {target.control_plane} is up; "
             f"there: systemctl status kubelet"
         ) from None
 

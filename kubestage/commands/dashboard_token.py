@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
-
-from kubernetes.client import AppsV1Api, CoreV1Api
 
 from kubestage.cluster.inventory import TargetError, read
-from kubestage.commands.api import REQUEST_TIMEOUT_S, connected
+from kubestage.commands.api import Api, connected
 from kubestage.settings import Settings
 from kubestage.settings.values import DASHBOARD_FLAVOURS
 from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
@@ -21,11 +18,11 @@ def main(given: argparse.Namespace) -> int:
     settings = target.cluster.common
     if "dashboard" not in settings.stacks:
         raise TargetError(f"{given.inventory}: stacks has no dashboard\n    -> add it, then: {target.deploy}")
-    with connected(target) as client:
-        flavour = running_flavour(AppsV1Api(client))
+    with connected(target) as api:
+        flavour = running_flavour(api)
         if not flavour:
             raise TargetError(f"{given.inventory}: there is no dashboard in the cluster yet\n    -> {target.deploy}")
-        print(new_token(CoreV1Api(client), settings, flavour))
+        print(new_token(api, settings, flavour))
     how = "the token" if flavour == "headlamp" else "any user's password"
     minutes = TOKEN_LIFETIME_S // 60
     site = f"https://{settings.site('dashboard')}"
@@ -35,16 +32,18 @@ def main(given: argparse.Namespace) -> int:
     return 0
 
 
-def running_flavour(apps: Any) -> str:
-    """The dashboard that is in the cluster, whatever settings say; "" for none. `apps` is an AppsV1Api."""
-    found = apps.list_namespaced_deployment(NAMESPACE, _request_timeout=REQUEST_TIMEOUT_S).items
-    return next((each.metadata.name for each in found if each.metadata.name in DASHBOARD_FLAVOURS), "")
+def running_flavour(api: Api) -> str:
+    """The dashboard that is in the cluster, whatever settings say; "" for none."""
+    names = (each["metadata"]["name"] for each in api.items(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"))
+    return next((name for name in names if name in DASHBOARD_FLAVOURS), "")
 
 
-def new_token(core: Any, settings: Settings, flavour: str) -> str:
-    """A token of people's account; `core` is a CoreV1Api. ApiException where the dashboard is not in the cluster."""
+def new_token(api: Api, settings: Settings, flavour: str) -> str:
+    """A token of people's account. ApiException where the dashboard is not in the cluster."""
     spec = {"audiences": token_audiences(settings, flavour), "expirationSeconds": TOKEN_LIFETIME_S}
-    answer = core.create_namespaced_service_account_token(
-        PEOPLE, NAMESPACE, {"spec": spec}, _request_timeout=REQUEST_TIMEOUT_S
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{PEOPLE}/token"
+    return str(
+        api.post(path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})["status"][
+            "token"
+        ]
     )
-    return str(answer.status.token)

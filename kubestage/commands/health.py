@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,10 @@ from cryptography import x509
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from kubestage.commands.api import REQUEST_TIMEOUT_S
+from kubestage.commands.api import Api
 from kubestage.commands.web import Site, SiteError
 from kubestage.facts.kubernetes import Workload
-from kubestage.facts.pressure import by_summary, pressures, told
+from kubestage.facts.pressure import by_summary, conditions, pressures, told
 from kubestage.settings import Settings
 from kubestage.stacks.catalogue import chosen
 
@@ -48,28 +47,30 @@ class Answer:
     error: str = ""
 
 
-def readiness(apps: Any) -> dict[Workload, tuple[int, int]]:
+def readiness(api: Api) -> dict[Workload, tuple[int, int]]:
     """Every workload -> how many of its pods are ready and of its current version, and how many there should be."""
     found = {}
-    for each in apps.list_deployment_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
-        ready = min(each.status.updated_replicas or 0, each.status.ready_replicas or 0)
-        found[Workload(each.metadata.namespace, "Deployment", each.metadata.name)] = (ready, each.spec.replicas)
-    for each in apps.list_daemon_set_for_all_namespaces(_request_timeout=REQUEST_TIMEOUT_S).items:
-        ready = min(each.status.updated_number_scheduled or 0, each.status.number_ready)
-        wanted = each.status.desired_number_scheduled
-        found[Workload(each.metadata.namespace, "DaemonSet", each.metadata.name)] = (ready, wanted)
+    for each in api.items("/apis/apps/v1/deployments"):
+        status = each["status"]  # JSON has no count of 0 in it
+        ready = min(status.get("updatedReplicas", 0), status.get("readyReplicas", 0))
+        found[_workload("Deployment", each)] = (ready, each["spec"]["replicas"])
+    for each in api.items("/apis/apps/v1/daemonsets"):
+        status = each["status"]
+        ready = min(status.get("updatedNumberScheduled", 0), status["numberReady"])
+        found[_workload("DaemonSet", each)] = (ready, status["desiredNumberScheduled"])
     return found
 
 
-def summaries(core: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Node -> its kubelet's stats/summary, for those that answer; all at once. `core` is a CoreV1Api."""
+def _workload(kind: str, found: Mapping[str, Any]) -> Workload:
+    return Workload(found["metadata"]["namespace"], kind, found["metadata"]["name"])
+
+
+def summaries(api: Api, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Node -> its kubelet's stats/summary, for those that answer; all at once."""
 
     def ask(name: str) -> dict[str, Any]:
         try:
-            answer = core.connect_get_node_proxy_with_path(
-                name, "stats/summary", _preload_content=False, _request_timeout=REQUEST_TIMEOUT_S
-            )
-            return dict(json.loads(answer.data))
+            return dict(api.get(f"/api/v1/nodes/{name}/proxy/stats/summary"))
         except (ApiException, HTTPError, ValueError):
             return {}
 
@@ -81,8 +82,8 @@ def shortages(nodes: Iterable[Any], summaries: Mapping[str, Mapping[str, Any]]) 
     """A line for each pressure of a node, with how much is left by its kubelet's summary."""
     lines = []
     for node in nodes:
-        name = node.metadata.name
-        kinds = pressures((each.type, each.status) for each in node.status.conditions or ())
+        name = node["metadata"]["name"]
+        kinds = pressures(conditions(node))
         lines += [told(name, kind, by_summary(kind, summaries.get(name, {}))) for kind in kinds]
     return lines
 
@@ -140,11 +141,7 @@ def platform_health(
 
 
 def _nodes_health(names: Sequence[str], nodes: Iterable[Any], short: Sequence[str]) -> Health:
-    ready = {
-        node.metadata.name
-        for node in nodes
-        if any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ())
-    }
+    ready = {node["metadata"]["name"] for node in nodes if ("Ready", "True") in conditions(node)}
     return Health(
         f"{len(names)} of {len(names)} nodes Ready",
         (*(f"node {name} is not Ready" for name in names if name not in ready), *(f"node {each}" for each in short)),

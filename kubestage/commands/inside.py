@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubestage.facts.pressure import Left, by_summary, pressures
+from kubestage.facts.pressure import Left, by_summary, conditions, pressures
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ def node_rows(nodes: Iterable[Any], summaries: Mapping[str, Mapping[str, Any]]) 
     """`nodes`: Node objects; `summaries`: node -> its kubelet's stats/summary, as far as it answers."""
     rows = []
     for node in nodes:
-        conditions = [(each.type, each.status) for each in node.status.conditions or ()]
-        words = ["Ready" if ("Ready", "True") in conditions else "not Ready", *pressures(conditions)]
-        if node.spec.unschedulable:
+        name, said = node["metadata"]["name"], conditions(node)
+        words = ["Ready" if ("Ready", "True") in said else "not Ready", *pressures(said)]
+        if node["spec"].get("unschedulable"):
             words.append("cordoned")
-        info = node.status.node_info
+        info = node["status"]["nodeInfo"]
         rows.append(
             NodeRow(
-                node.metadata.name,
+                name,
                 ", ".join(words),
-                info.kubelet_version,
-                info.container_runtime_version.replace("://", " "),
-                info.os_image,
-                _disk(summaries.get(node.metadata.name, {})),
+                info["kubeletVersion"],
+                info["containerRuntimeVersion"].replace("://", " "),
+                info["osImage"],
+                _disk(summaries.get(name, {})),
             )
         )
     return rows
@@ -70,30 +70,30 @@ def volume_rows(volumes: Iterable[Any]) -> list[VolumeRow]:
     """`volumes`: PersistentVolume objects."""
     rows = []
     for volume in volumes:
-        claim = volume.spec.claim_ref
+        spec = volume["spec"]
+        claim = spec.get("claimRef")
         rows.append(
             VolumeRow(
-                f"{claim.namespace}/{claim.name}" if claim else volume.metadata.name,
-                volume.spec.capacity.get("storage", ""),
-                volume.spec.storage_class_name or "",
-                _node(volume),
-                volume.status.phase,
+                f"{claim['namespace']}/{claim['name']}" if claim else volume["metadata"]["name"],
+                spec["capacity"].get("storage", ""),
+                spec.get("storageClassName", ""),
+                _node(spec),
+                volume["status"]["phase"],
             )
         )
     return sorted(rows, key=lambda row: row.claim)
 
 
-def _node(volume: Any) -> str:
-    required = volume.spec.node_affinity and volume.spec.node_affinity.required
-    terms = required.node_selector_terms if required else ()
-    names = [value for term in terms for each in term.match_expressions or () for value in each.values or ()]
+def _node(spec: Mapping[str, Any]) -> str:
+    terms = spec.get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", ())
+    names = [value for term in terms for each in term.get("matchExpressions", ()) for value in each.get("values", ())]
     return ", ".join(names)
 
 
 def leftovers(pods: Iterable[Any], namespaces: Collection[str]) -> list[str]:
     """A line for each pod of the platform that has failed and lies there still: "registry/cleanup-1: Evicted"."""
     return [
-        f"{pod.metadata.namespace}/{pod.metadata.name}: {pod.status.reason or 'Failed'}"
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {pod['status'].get('reason') or 'Failed'}"
         for pod in pods
-        if pod.status.phase == "Failed" and pod.metadata.namespace in namespaces
+        if pod["status"]["phase"] == "Failed" and pod["metadata"]["namespace"] in namespaces
     ]

@@ -9,12 +9,10 @@ from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from kubernetes.client import AppsV1Api, CoreV1Api
-
 from kubestage.certificates.ending import Found
 from kubestage.cluster.inventory import CHECKOUT, Target, TargetError
 from kubestage.commands import days_left
-from kubestage.commands.api import REQUEST_TIMEOUT_S, connected
+from kubestage.commands.api import Api, connected
 from kubestage.commands.health import ask_sites, platform_health, readiness, shortages, summaries
 from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
 from kubestage.output.kept import LastRun, last_run
@@ -48,9 +46,8 @@ def look(target: Target) -> Page:
         asked = aside.submit(days_left.ask, target)
         sites = aside.submit(ask_sites, settings, addresses, ca)
         try:
-            with connected(target) as client:
-                found = _api(client)
-                server = client.configuration.host
+            with connected(target) as api:
+                found = _asked(api)
         except TargetError as error:
             # One that has ended may be the reason.
             raise TargetError(f"{error}\n\n{days_left.table(asked.result(), now)}") from None
@@ -58,7 +55,7 @@ def look(target: Target) -> Page:
     short = shortages(found["nodes"], found["summaries"])
     health = platform_health(settings, target.cluster.nodes, found["nodes"], short, found["ready"], answers, now)
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
-    place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.control_plane, server, addresses)
+    place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.control_plane, api.server, addresses)
     ours = {workload.namespace for stack in chosen(settings).values() for workload in stack.workloads}
     troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
     return Page(
@@ -74,19 +71,14 @@ def look(target: Target) -> Page:
     )
 
 
-def _api(client: Any) -> dict[str, Any]:
+def _asked(api: Api) -> dict[str, Any]:
     """What the API server says of each of these; ApiException or HTTPError where it does not."""
-    core = CoreV1Api(client)
-    nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S).items
+    nodes = api.items("/api/v1/nodes")
     asked: dict[str, Callable[[], Any]] = {
-        "summaries": lambda: summaries(core, [node.metadata.name for node in nodes]),
-        "ready": lambda: readiness(AppsV1Api(client)),
-        "volumes": lambda: core.list_persistent_volume(_request_timeout=REQUEST_TIMEOUT_S).items,
-        "pods": lambda: (
-            core.list_pod_for_all_namespaces(
-                field_selector="status.phase=Failed", _request_timeout=REQUEST_TIMEOUT_S
-            ).items
-        ),
+        "summaries": lambda: summaries(api, [node["metadata"]["name"] for node in nodes]),
+        "ready": lambda: readiness(api),
+        "volumes": lambda: api.items("/api/v1/persistentvolumes"),
+        "pods": lambda: api.items("/api/v1/pods", fieldSelector="status.phase=Failed"),
     }
     with ThreadPoolExecutor() as pool:
         answers = {name: pool.submit(question) for name, question in asked.items()}

@@ -43,6 +43,11 @@ def told(node: str, pressure: str, left: Sequence[Left] = ()) -> str:
     return ": ".join([node, pressure, *([", ".join(str(each) for each in amounts.values())] if amounts else [])])
 
 
+def conditions(node: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A Node object's conditions, as (type, status); none where its kubelet has never reported."""
+    return [(each["type"], each["status"]) for each in node.get("status", {}).get("conditions", ())]
+
+
 def pressures(conditions: Iterable[tuple[str, str]]) -> list[str]:
     """Those of a Node's conditions, as (type, status), that tell of a shortage."""
     return [kind for kind, status in conditions if kind in PRESSURES and status == "True"]

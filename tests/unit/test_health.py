@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import threading
@@ -10,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from sample_cluster import GROUPS, hosts_data
 
 from kubestage.certificates import platform
+from kubestage.commands.api import Api
 from kubestage.commands.health import (
     SITES,
     Answer,
@@ -43,8 +42,7 @@ def settings(**changed: Any) -> Settings:
 
 
 def node(name: str, ready: str = "True") -> Any:
-    conditions = [SimpleNamespace(type="Ready", status=ready)]
-    return SimpleNamespace(metadata=SimpleNamespace(name=name), status=SimpleNamespace(conditions=conditions))
+    return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
 
 
 def health(
@@ -73,18 +71,16 @@ def health(
     )
 
 
-class Kubelet:
-    """Answers stats/summary through the API server, as the client library has it."""
+class FakeApi(Api):
+    """As much of a cluster's API as is asked: a path -> its answer."""
 
-    def __init__(self, summaries: dict[str, Any]) -> None:
-        self.summaries, self.asked = summaries, list[str]()
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
 
-    def connect_get_node_proxy_with_path(self, name: str, path: str, **options: Any) -> Any:
-        assert (path, options["_preload_content"]) == ("stats/summary", False)
-        self.asked.append(name)
-        if name not in self.summaries:
+    def get(self, path: str, **query: str) -> Any:
+        if path not in self.answers:
             raise ApiException(status=503, reason="Service Unavailable")
-        return SimpleNamespace(data=json.dumps(self.summaries[name]).encode())
+        return self.answers[path]
 
 
 class TestHealth:
@@ -104,11 +100,11 @@ class TestHealth:
         assert found["API"].troubles == ("node cp1 is not Ready", "node w1 is not Ready")
 
     def test_what_a_node_is_short_of(self) -> None:
-        conditions = [SimpleNamespace(type="DiskPressure", status="True"), SimpleNamespace(type="Ready", status="True")]
-        short = SimpleNamespace(metadata=SimpleNamespace(name="w1"), status=SimpleNamespace(conditions=conditions))
+        short = node("w1")
+        short["status"]["conditions"].insert(0, {"type": "DiskPressure", "status": "True"})
         disk = {"availableBytes": 14 * 2**30, "capacityBytes": 200 * 2**30}
-        kubelets = Kubelet({"w1": {"node": {"fs": disk, "runtime": {"imageFs": disk}}}})
-        found = summaries(kubelets, ["cp1", "w1"])
+        summary = {"node": {"fs": disk, "runtime": {"imageFs": disk}}}
+        found = summaries(FakeApi({"/api/v1/nodes/w1/proxy/stats/summary": summary}), ["cp1", "w1"])
         assert set(found) == {"w1"}  # cp1's does not answer
         assert health(settings(), short=shortages([node("cp1"), short], found))["API"].troubles == (
             "node w1: DiskPressure: 7 % of the images' disk free (14.0 of 200.0 GiB)",
@@ -143,29 +139,17 @@ class TestHealth:
         assert found["certificate"].troubles == ("it ends on 2026-06-21",)
 
 
-class Deployments:
-    """As much of AppsV1Api as is asked."""
-
-    def list_deployment_for_all_namespaces(self, **_: Any) -> Any:
-        return self._items(
-            self._workload("contour", SimpleNamespace(replicas=2), updated_replicas=1, ready_replicas=2),
-            self._workload("fresh", SimpleNamespace(replicas=1), updated_replicas=None, ready_replicas=None),
-        )
-
-    def list_daemon_set_for_all_namespaces(self, **_: Any) -> Any:
-        counts = {"updated_number_scheduled": 3, "number_ready": 2, "desired_number_scheduled": 3}
-        return self._items(self._workload("envoy", SimpleNamespace(), **counts))
-
-    def _items(self, *items: Any) -> Any:
-        return SimpleNamespace(items=items)
-
-    def _workload(self, name: str, spec: Any, **counts: int | None) -> Any:
-        metadata = SimpleNamespace(namespace="projectcontour", name=name)
-        return SimpleNamespace(metadata=metadata, spec=spec, status=SimpleNamespace(**counts))
-
-
 def test_readiness() -> None:
-    assert readiness(Deployments()) == {
+    def workload(name: str, spec: dict[str, int], **counts: int) -> Any:
+        return {"metadata": {"namespace": "projectcontour", "name": name}, "spec": spec, "status": counts}
+
+    deployments = [
+        workload("contour", {"replicas": 2}, updatedReplicas=1, readyReplicas=2),
+        workload("fresh", {"replicas": 1}),
+    ]
+    envoy = workload("envoy", {}, updatedNumberScheduled=3, numberReady=2, desiredNumberScheduled=3)
+    answers = {"/apis/apps/v1/deployments": {"items": deployments}, "/apis/apps/v1/daemonsets": {"items": [envoy]}}
+    assert readiness(FakeApi(answers)) == {
         Workload("projectcontour", "Deployment", "contour"): (1, 2),
         Workload("projectcontour", "Deployment", "fresh"): (0, 1),
         Workload("projectcontour", "DaemonSet", "envoy"): (2, 3),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
@@ -11,16 +10,17 @@ GIB = 1 << 30
 
 
 def node(name: str, ready: str = "True", cordoned: bool = False, *pressures: str) -> Any:
-    conditions = [SimpleNamespace(type="Ready", status=ready)]
-    conditions += [SimpleNamespace(type=kind, status="True") for kind in pressures]
-    info = SimpleNamespace(
-        kubelet_version="v1.36.3", container_runtime_version="containerd://2.4.2", os_image="Debian GNU/Linux 12"
-    )
-    return SimpleNamespace(
-        metadata=SimpleNamespace(name=name),
-        spec=SimpleNamespace(unschedulable=cordoned or None),
-        status=SimpleNamespace(conditions=conditions, node_info=info),
-    )
+    conditions = [{"type": "Ready", "status": ready}, *({"type": kind, "status": "True"} for kind in pressures)]
+    info = {
+        "kubeletVersion": "v1.36.3",
+        "containerRuntimeVersion": "containerd://2.4.2",
+        "osImage": "Debian GNU/Linux 12",
+    }
+    return {
+        "metadata": {"name": name},
+        "spec": {"unschedulable": True} if cordoned else {},
+        "status": {"conditions": conditions, "nodeInfo": info},
+    }
 
 
 def disk(free: int, whole: int) -> dict[str, int]:
@@ -48,18 +48,13 @@ def test_nodes() -> None:
 
 
 def volume(name: str, claim: tuple[str, str] | None, node: str = "") -> Any:
-    term = SimpleNamespace(match_expressions=[SimpleNamespace(values=[node])])
-    required = SimpleNamespace(node_selector_terms=[term])
-    return SimpleNamespace(
-        metadata=SimpleNamespace(name=name),
-        spec=SimpleNamespace(
-            claim_ref=SimpleNamespace(namespace=claim[0], name=claim[1]) if claim else None,
-            capacity={"storage": "20Gi"},
-            storage_class_name="local-path",
-            node_affinity=SimpleNamespace(required=required) if node else None,
-        ),
-        status=SimpleNamespace(phase="Bound" if claim else "Available"),
-    )
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    spec: dict[str, Any] = {"capacity": {"storage": "20Gi"}, "storageClassName": "local-path"}
+    if claim:
+        spec["claimRef"] = {"namespace": claim[0], "name": claim[1]}
+    if node:
+        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [term]}}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Bound" if claim else "Available"}}
 
 
 def test_volumes() -> None:
@@ -71,8 +66,8 @@ def test_volumes() -> None:
 
 def test_failed_pods_of_the_platform() -> None:
     def pod(namespace: str, name: str, phase: str, reason: str | None = None) -> Any:
-        status = SimpleNamespace(phase=phase, reason=reason)
-        return SimpleNamespace(metadata=SimpleNamespace(namespace=namespace, name=name), status=status)
+        status = {"phase": phase, **({"reason": reason} if reason else {})}
+        return {"metadata": {"namespace": namespace, "name": name}, "status": status}
 
     pods = [
         pod("registry", "cleanup-1", "Failed", "Evicted"),

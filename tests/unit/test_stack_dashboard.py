@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from sample_reports import control_plane
 import tasks.dashboard
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
+from kubestage.commands.api import Api
 from kubestage.commands.dashboard_token import new_token, running_flavour
 from kubestage.facts.files import FileStates
 from kubestage.facts.host_report import parse
@@ -227,34 +227,34 @@ class TestKubeWebView:
         assert annotations() != annotations(cluster_domain="k8s.example")
 
 
-class Core:
-    """As much of CoreV1Api as a token is asked of."""
+class FakeApi(Api):
+    """As much of a cluster's API as is asked for a token, and for the flavour by the names of its deployments."""
 
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
+    def __init__(self, deployments: Sequence[str] = ()) -> None:
+        self.deployments, self.asked = deployments, list[Any]()
 
-    def create_namespaced_service_account_token(self, *asked: Any, **_: Any) -> Any:
-        self.asked.append(asked)
-        return SimpleNamespace(status=SimpleNamespace(token="a.b.c"))
+    def get(self, path: str, **query: str) -> Any:
+        assert path == "/apis/apps/v1/namespaces/dashboard/deployments"
+        return {"items": [{"metadata": {"name": name}} for name in self.deployments]}
+
+    def post(self, path: str, body: Any) -> Any:
+        self.asked.append((path, body["kind"], body["spec"]))
+        return {"status": {"token": "a.b.c"}}
 
 
 @pytest.mark.parametrize(
     ("flavour", "audiences"), [("headlamp", []), ("kube-web-view", ["https://dashboard.lab.test"])]
 )
 def test_a_new_token(flavour: str, audiences: list[str]) -> None:
-    core = Core()
-    assert new_token(core, settings(), flavour) == "a.b.c"
+    api = FakeApi()
+    assert new_token(api, settings(), flavour) == "a.b.c"
     spec = {"audiences": audiences, "expirationSeconds": 3600}
-    assert core.asked == [("dashboard", "dashboard", {"spec": spec})]
+    assert api.asked == [("/api/v1/namespaces/dashboard/serviceaccounts/dashboard/token", "TokenRequest", spec)]
 
 
 @pytest.mark.parametrize(("deployments", "flavour"), [(["other", "headlamp"], "headlamp"), (["other"], ""), ([], "")])
 def test_the_flavour_that_runs(deployments: list[str], flavour: str) -> None:
-    def listed(namespace: str, **_: Any) -> Any:
-        assert namespace == "dashboard"
-        return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in deployments])
-
-    assert running_flavour(SimpleNamespace(list_namespaced_deployment=listed)) == flavour
+    assert running_flavour(FakeApi(deployments)) == flavour
 
 
 def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> list[str]:

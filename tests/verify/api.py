@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +13,7 @@ from kubernetes.client import ApiException, AppsV1Api, CoreV1Api, NetworkingV1Ap
 from kubernetes.config import new_client_from_config
 from kubernetes.stream import stream
 
+from kubestage.commands import api as product
 from kubestage.commands.api import reason as reason  # the one of the product, for all checks
 
 REQUEST_TIMEOUT_S = 20
@@ -30,7 +30,8 @@ class Api:
         self.apps = AppsV1Api(client)
         self.networking = NetworkingV1Api(client)
         self.version = VersionApi(client)
-        self.server: str = client.configuration.host
+        self.objects = product.Api(client)
+        self.server = self.objects.server
 
     def _client(self) -> Any:
         return new_client_from_config(str(self._kubeconfig))
@@ -41,10 +42,7 @@ class Api:
 
     def get(self, path: str) -> Any:
         """The object or the list at a path of the API, as JSON has it; ApiException if there is none."""
-        answer, text = self._answer(path)
-        if answer.status != 200:
-            raise ApiException(http_resp=answer, body=text)
-        return json.loads(text)
+        return self.objects.get(path)
 
     def _answer(self, path: str) -> tuple[Any, str]:
         """What the API answers, whatever its status, and its text."""

@@ -43,7 +43,7 @@ def _asked(sites: Sites, headers: dict[str, str], good: tuple[int, ...]) -> Answ
 @pytest.fixture(scope="module")
 def token(api: Api, target: Target) -> str:
     try:
-        return new_token(api.core, target.cluster.common, target.cluster.common.dashboard_flavour)
+        return new_token(api.objects, target.cluster.common, target.cluster.common.dashboard_flavour)
     except ApiException as error:
         why = f"`make dashboard-token` gets no token: {reason(error)}"
         fail(Problem("the cluster", why, target.deploy))
