@@ -1,5 +1,6 @@
 """From bare hosts to a cluster, and back to it whenever something has drifted: `pyinfra INVENTORY deploy.py`."""
 
+from kubestage.cluster.run import run
 from tasks import (
     certificates,
     control_plane,
@@ -18,20 +19,23 @@ from tasks import (
     summary,
 )
 
-plan = preflight.check()  # every setting and every host, before anything is touched
-host.prepare(plan)
-runtime.install(plan)
-kubernetes_packages.install(plan)
-control_plane.bring_up(plan)
-storage.volumes(plan)
-join.workers(plan)
-network.install(plan)
-certificates.keep(plan)
-certificates.trust(plan)
-storage.install(plan)
-ingress.install(plan)
-registry.install(plan)
-dashboard.install(plan)
-metrics.install(plan)
-platform.serve(plan)
-summary.show(plan)
+PHASES = [
+    host.prepare,
+    runtime.install,
+    kubernetes_packages.install,
+    control_plane.bring_up,
+    storage.volumes,
+    join.workers,
+    network.install,
+    certificates.keep,
+    certificates.trust,
+    storage.install,
+    ingress.install,
+    registry.install,
+    dashboard.install,
+    metrics.install,
+    platform.serve,
+]
+
+# Every setting and every host is checked before anything is touched.
+run(PHASES, check=preflight.check, end=summary.show)

@@ -41,6 +41,9 @@ from kubestage.settings.rules import CONTROL_PLANE, WORKERS
 
 T = TypeVar("T")
 
+# What `--data` takes beside settings: titles of phases, with commas between them (kubestage.cluster.run).
+ONLY, SKIP = "only", "skip"
+
 RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.root,
     single.system,
@@ -145,7 +148,11 @@ def check(state: State) -> Checked:
 
 def _check(state: State) -> Checked:
     inventory = state.inventory
-    data = {host.name: host.data.dict() for host in inventory}  # type: ignore[no-untyped-call]
+    of_the_run = {ONLY, SKIP} & set(inventory.override_data)
+    data = {
+        host.name: {name: value for name, value in host.data.dict().items() if name not in of_the_run}  # type: ignore[no-untyped-call]
+        for host in inventory
+    }
     groups = {name: [host.name for host in hosts] for name, hosts in inventory.groups.items()}
     try:
         cluster = load(data, groups)

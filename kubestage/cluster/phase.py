@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import wraps
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -32,14 +31,23 @@ Task = Callable[[HostPlan], None]
 
 @dataclass(frozen=True)
 class Phase:
-    """What a person is told of a phase.
+    """A task, and what a person is told of it. Called with a host's plan it gives the host its operations.
 
     `look_at`: where, when it has failed. `goes_on`: what does so on the hosts by itself when a run is ended in it.
     """
 
     title: str
+    task: Task
     look_at: str
     goes_on: str = ""
+
+    def __call__(self, plan: HostPlan) -> None:
+        @deploy(self.title)
+        def named() -> None:
+            self.task(plan)
+
+        named()
+        _barrier(title=self.title, name=f"{self.title} | {BARRIER}")
 
 
 PHASES: dict[str, Phase] = {}  # by title, of all tasks that have been imported
@@ -53,20 +61,10 @@ def _barrier(title: str) -> Generator[StringCommand, None, None]:
     yield
 
 
-def phase(title: str, look_at: str, goes_on: str = "") -> Callable[[Task], Task]:
+def phase(title: str, look_at: str, goes_on: str = "") -> Callable[[Task], Phase]:
     """Make a task a phase; see Phase."""
-    PHASES[title] = Phase(title, look_at, goes_on)
 
-    def decorate(task: Task) -> Task:
-        @wraps(task)
-        def wrapped(plan: HostPlan) -> None:
-            @deploy(title)
-            def named() -> None:
-                task(plan)
+    def made(task: Task) -> Phase:
+        return PHASES.setdefault(title, Phase(title, task, look_at, goes_on))
 
-            named()
-            _barrier(title=title, name=f"{title} | {BARRIER}")
-
-        return wrapped
-
-    return decorate
+    return made

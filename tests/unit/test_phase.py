@@ -33,9 +33,8 @@ def third(name):
     if name == "@fake/cp1":
         server.shell("third")
 
-first(host.name)
-second(host.name)
-third(host.name)
+for phase in (first, second, third):
+    phase(host.name)
 """
 
 
