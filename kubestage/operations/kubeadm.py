@@ -7,6 +7,7 @@ that started them is killed, and the next run waits for them instead of starting
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
@@ -138,17 +139,17 @@ def join(
 
     `waits`: kubeadm's own timeouts.
     A rebuilt host's old Node object is deleted first. What a failed join left is reset. Where the host has joined but
-    its Node object is gone, the kubelet is restarted: it registers anew.
+    its Node object is gone, or another one than its pod network was made for, the kubelet and all pods start anew.
     """
     state = host.get_fact(Kubeadm)
     nodes = control_plane.ask(Nodes)
     joined = state.kubelet_conf and state.running != JOIN_UNIT
-    if joined and (isinstance(nodes, Unknown) or host.name in nodes):
+    if joined and (isinstance(nodes, Unknown) or _is_in_pod_network(nodes.get(host.name, {}))):
         host.noop("has joined")
         return
     registered = call(_await_node, control_plane, host.name, timeout_s)
     if joined:
-        yield StringCommand("systemctl daemon-reload && systemctl restart kubelet")
+        yield StringCommand(RESTART_PODS)
         yield registered
         return
     if not host.state.is_executing or isinstance(nodes, Unknown):
@@ -169,6 +170,20 @@ def join(
     )
     yield in_unit(JOIN_UNIT, script, KUBELET_CONF)
     yield registered
+
+
+# A Node object that was deleted and has registered again may have other pod addresses: those of the pods that ran
+# through it, and of cni0, lead nowhere, and a flannel that does not start anew never tells the other nodes of this one.
+RESTART_PODS = (
+    "systemctl stop kubelet && ctr --namespace k8s.io tasks list --quiet | "
+    "xargs --no-run-if-empty --max-args 1 ctr --namespace k8s.io tasks kill --signal SIGKILL && "
+    f"{FORGET_POD_NETWORK} && systemctl daemon-reload && systemctl start kubelet"
+)
+
+
+def _is_in_pod_network(node: Mapping[str, Any]) -> bool:
+    """Whether flannel has put down on a Node object by which way its pods are reached (flannel 0.28)."""
+    return "flannel.alpha.coreos.com/backend-data" in node.get("metadata", {}).get("annotations", {})
 
 
 def _delete_node(control_plane: ControlPlane, name: str) -> None:

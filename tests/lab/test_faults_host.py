@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 
 from kubestage.kubernetes import RESET
-from tests.lab.commands import deploy, kubectl_json, on, settle, verify
+from tests.lab.commands import deploy, kubectl, kubectl_json, on, settle, verify
 
 THEIRS = b"10.1.1.1 d\xe9p\xf4t\n"
 # Made at boot by a package of the distribution: it has no swap unit.
@@ -70,3 +70,16 @@ def test_a_worker_that_was_reset_as_our_message_advises(cluster: None) -> None:
     settle()
     assert on("w1", "cat /sys/class/net/cni0/ifindex") != before
     assert verify("test_network.py") == set()
+
+
+def test_a_node_that_was_deleted_and_has_registered_again(cluster: None) -> None:
+    """Its pods have addresses that no longer lead to it, and flannel has not told the others of the new ones."""
+    before = kubectl_json("get", "node", "w2")["metadata"]["uid"]
+    kubectl("delete", "node", "w2")
+    on("w2", "systemctl restart kubelet")
+    kubectl("wait", "--for=create", "--timeout=60s", "node/w2")
+    assert kubectl_json("get", "node", "w2")["metadata"]["uid"] != before
+    assert deploy().changed["Join | kubeadm join"] == ["w2"]
+    assert deploy().changed == {}
+    settle()
+    assert verify("test_network.py", "test_nodes.py", "test_sites.py") == set()

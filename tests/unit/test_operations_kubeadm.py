@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -47,8 +48,11 @@ def state(*found: str) -> Facts:
     return {fact(Kubeadm): found}
 
 
-def nodes(*names: str) -> Facts:
-    return {fact(Nodes): [json.dumps({"items": [{"metadata": {"name": name}} for name in names]})]}
+def nodes(*names: str, outside: Sequence[str] = ()) -> Facts:
+    """`outside`: nodes that are there, and of which flannel has told the others nothing."""
+    reached = {"flannel.alpha.coreos.com/backend-data": "{}"}
+    items = [{"metadata": {"name": name, "annotations": reached}} for name in names]
+    return {fact(Nodes): [json.dumps({"items": [*items, *({"metadata": {"name": name}} for name in outside)]})]}
 
 
 def registered(name: str) -> str:
@@ -256,7 +260,13 @@ class TestJoin:
     def test_joined_but_its_node_was_deleted(self) -> None:
         hosts = self.hosts(nodes("cp1"), "kubelet_conf", "debris")
         self.go(hosts)
-        assert hosts.commands("w1") == ["systemctl daemon-reload && systemctl restart kubelet"]
+        assert hosts.commands("w1") == [kubeadm.RESTART_PODS]
+        assert hosts.commands("cp1") == [registered("w1")]
+
+    def test_joined_and_its_node_is_another_one_than_its_pod_network_was_made_for(self) -> None:
+        hosts = self.hosts(nodes("cp1", outside=["w1"]), "kubelet_conf", "debris")
+        self.go(hosts)
+        assert hosts.commands("w1") == [kubeadm.RESTART_PODS]
         assert hosts.commands("cp1") == [registered("w1")]
 
     @pytest.mark.parametrize("found", [("kubelet_conf", "debris"), (), ("debris", "running kubestage-join")])
