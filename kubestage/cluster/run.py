@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pyinfra import logger, state
+from pyinfra import host, logger, state
 from pyinfra.api.exceptions import PyinfraError
 
 from kubestage.checks.preflight import ONLY, SKIP
@@ -25,7 +25,8 @@ def run(phases: Sequence[Phase], check: Callable[[], HostPlan], end: Callable[[H
     left = [phase.title for phase in phases if phase not in wanted]
     if left and plan.acts_for_all:
         logger.warning(f"As asked for, left out: {', '.join(left)}; what is done may need what they would have done")
-    for phase in wanted:
+    # By pyinfra's own loop: it tells operations of one line apart by the turn, and so keeps phases in their order.
+    for phase in host.loop(wanted):  # type: ignore[no-untyped-call]
         phase(plan)
     if not left:
         end(plan)

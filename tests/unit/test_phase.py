@@ -10,31 +10,30 @@ from fake_runs import printed_by_run
 INVENTORY = """\
 hosts = [(f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0}) for name in ("cp1", "w1", "w2")]
 """
-# The control plane has more to do in the first phase than the workers, who come first by the number of operations.
+# The control plane has more to do in the first phase than the workers, who come first by the number of operations; and
+# all phases have theirs at the same line, as tasks in files of their own may have: pyinfra goes by lines' numbers alone.
 DEPLOY = """\
+from types import SimpleNamespace
 from pyinfra import host
 from pyinfra.operations import server
 from kubestage.cluster.phase import phase
+from kubestage.cluster.run import run
 
-@phase("First", look_at="")
-def first(name):
-    if name == "@fake/cp1":
-        server.shell("first a")
-        server.shell("first b")
-        server.shell("first c")
+def does(control_plane, workers):
+    def task(plan):
+        for command in host.loop(control_plane if plan.name == "@fake/cp1" else workers):
+            server.shell(command)
+    return task
 
-@phase("Second", look_at="")
-def second(name):
-    if name != "@fake/cp1":
-        server.shell("second")
-
-@phase("Third", look_at="")
-def third(name):
-    if name == "@fake/cp1":
-        server.shell("third")
-
-for phase in (first, second, third):
-    phase(host.name)
+run(
+    [
+        phase("First", look_at="")(does(["first a", "first b", "first c"], [])),
+        phase("Second", look_at="")(does([], ["second"])),
+        phase("Third", look_at="")(does(["third"], [])),
+    ],
+    check=lambda: SimpleNamespace(name=host.name),
+    end=lambda plan: None,
+)
 """
 
 
