@@ -11,7 +11,7 @@ INVENTORY = """\
 hosts = [(f"@fake/{name}", {"fake_delay": 0, "fake_delay_jitter": 0}) for name in ("cp1", "w1", "w2")]
 """
 # The control plane has more to do in the first phase than the workers, who come first by the number of operations; and
-# all phases have theirs at the same line, as tasks in files of their own may have: pyinfra goes by lines' numbers alone.
+# all phases have theirs at the same line, as tasks in files of their own may: pyinfra goes by lines' numbers alone.
 DEPLOY = """\
 from types import SimpleNamespace
 from pyinfra import host
