@@ -21,11 +21,20 @@ STATIC_PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedu
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 
 OURS = "/etc/kubernetes/kubestage"  # kubestage's own folder
+# Where every node has the API: its own balancer, which knows all control planes. In no address of a cluster is any of
+# them named, so one may come and go (https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/
+# create-cluster-kubeadm/, "Considerations about apiserver-advertise-address and ControlPlaneEndpoint").
+ENDPOINT_PORT = 7443
+ENDPOINT = f"127.0.0.1:{ENDPOINT_PORT}"
+ENDPOINT_UNIT = "kubestage-endpoint.service"
+ENDPOINT_CONFIG = f"{OURS}/endpoint/haproxy.cfg"
+ENDPOINT_CA = f"{OURS}/endpoint/ca.crt"  # the cluster's, by which the balancer knows its API servers
 INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended well: admin.conf alone says nothing
 INIT_UNIT, JOIN_UNIT = "kubestage-init", "kubestage-join"  # transient systemd units in which kubeadm is at work
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
 RENEWING = f"{OURS}/renewing"  # there while kubeadm's certificates are renewed
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
+DISCOVERY = f"{OURS}/discovery.conf"  # a kubeconfig without credentials: by which address and CA a host joins
 MANIFESTS = f"{OURS}/manifests"
 STATIC_PODS_UNIT = "kubestage-static-pods"  # the transient unit in which manifests of static pods are changed
 STATIC_PODS_FOLDER = f"{OURS}/static-pods"  # where that is made ready
@@ -33,7 +42,7 @@ STATIC_PODS_WORKED = f"{STATIC_PODS_FOLDER}/worked"  # their manifests before a 
 STATIC_PODS_FILES = f"{OURS}/static-pod-files"  # the user's own files for them
 
 # For people: how a host gives up the cluster that it is of, or was to be.
-RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS}"
+RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS} && systemctl stop {ENDPOINT_UNIT}"
 # For a host that is to have a new cluster. `kubeadm reset` leaves the old one's pod network: cni0 keeps its address,
 # with which no pod of the new one could start. There is no quote in it.
 FORGET_POD_NETWORK = (

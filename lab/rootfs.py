@@ -19,6 +19,7 @@ PACKAGES = (
     "ebtables",
     "ethtool",
     "gnupg",
+    "haproxy",
     "init-system-helpers",
     "iproute2",
     "iptables",
@@ -83,6 +84,7 @@ MODES = {"etc/sudoers.d/admin": 0o440, "usr/local/sbin/writable-cgroups": 0o755}
 COMMANDS = (
     "useradd --create-home --shell /bin/bash admin",
     "systemctl enable --quiet ssh.service writable-cgroups.service",
+    "systemctl mask --quiet haproxy.service",
     # They would hold apt's lock or make noise at a moment that no test chose.
     "systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer console-getty.service",
     "rm -f /etc/ssh/ssh_host_*",

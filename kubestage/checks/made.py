@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubestage.checks.cluster_hosts import ClusterHosts
-from kubestage.kubernetes import RESET
+from kubestage.kubernetes import ENDPOINT, RESET
 from kubestage.settings import Problem
 from kubestage.settings.values import parse_version
 
@@ -36,6 +36,19 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
             f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
             "kubernetes_version",
             wanted,
+        )
+
+
+def endpoint(hosts: ClusterHosts) -> Iterator[Problem]:
+    """kubeadm takes no second control plane into a cluster whose init named no endpoint, and kubelets keep theirs."""
+    made = hosts.reports[hosts.leader].made.get("endpoint", "") if hosts.ca else ""
+    if made not in ("", ENDPOINT):
+        yield Problem(
+            "the cluster",
+            f"its nodes ask the API at one host's address: it was made before each had an endpoint, {ENDPOINT}",
+            f"a run can't change that in a living cluster: make a new one on blank hosts; or on each host: {RESET}",
+            f"API server in admin.conf on {hosts.leader}",
+            made,
         )
 
 

@@ -62,6 +62,7 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.packages,
     single.registries,
     runtimes.in_use,
+    made.endpoint,
     made.fixed,
     made.kubelets,
     together.private_addresses,

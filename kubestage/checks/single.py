@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport, wanted
-from kubestage.kubernetes import INIT_UNIT, INITIALIZED, RESET
+from kubestage.kubernetes import ENDPOINT_PORT, INIT_UNIT, INITIALIZED, RESET
 from kubestage.settings import Problem, Settings
 from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 
@@ -124,7 +124,7 @@ def ports(hosts: ClusterHosts) -> Iterator[Problem]:
         if name == hosts.leader:
             needed += [*CONTROL_PLANE_PORTS, settings.api_port]
         for port in sorted(needed):
-            if port in report.tcp_ports:
+            if port in report.tcp_ports and not (port == ENDPOINT_PORT and report.endpoint):
                 yield _in_use(name, "TCP", port, "Kubernetes needs it", f"ss -ltnp 'sport = :{port}'")
         # `kubeadm reset` leaves flannel's device, which a run deletes.
         if FLANNEL_VXLAN_PORT in report.udp_ports and "flannel.1" not in report.devices:

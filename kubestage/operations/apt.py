@@ -165,10 +165,13 @@ def pinned(
 
 
 @operation()
-def installed(packages: Sequence[str], timeout_s: int) -> Generator[StringCommand, None, None]:
+def installed(
+    packages: Sequence[str], timeout_s: int, masked: Sequence[str] = ()
+) -> Generator[StringCommand, None, None]:
     """Make `packages` of the distribution be there, at any version. Package lists are read anew only when they lack.
 
-    `timeout_s`: as in pinned().
+    `timeout_s`: as in pinned(). `masked`: units of theirs that are never to run; where the packages are there already,
+    somebody may need them, and they are let be.
     """
     states = host.get_fact(PackageStates, names=sorted(packages))
     missing = " ".join(name for name in packages if name not in states)
@@ -178,6 +181,7 @@ def installed(packages: Sequence[str], timeout_s: int) -> Generator[StringComman
     install = f"{_APT} -y --no-install-recommends install {missing}"
     yield StringCommand(
         _free(timeout_s),
+        *([f"systemctl mask --quiet {' '.join(masked)} &&"] if masked else []),
         "free dpkg --force-confold --configure -a &&",
         f"{{ free {install} || {{ {_UPDATE_ALL}; free {install}; }}; }}",
     )

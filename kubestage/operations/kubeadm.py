@@ -6,7 +6,9 @@ that started them is killed, and the next run waits for them instead of starting
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra import host
@@ -25,6 +27,9 @@ from kubestage.kubernetes import (
     APPLY,
     CLUSTER_CA,
     CLUSTER_CA_KEY,
+    DISCOVERY,
+    ENDPOINT_CA,
+    ENDPOINT_UNIT,
     FORGET_POD_NETWORK,
     INIT_UNIT,
     INITIALIZED,
@@ -40,7 +45,7 @@ from kubestage.kubernetes import (
 from kubestage.operations.files import put
 from kubestage.operations.static_pods import checked
 from kubestage.operations.transient import in_unit
-from kubestage.render.kubeadm import join_configuration
+from kubestage.render.kubeadm import discovery, join_configuration
 
 TOKEN_TTL = "15m"
 
@@ -69,7 +74,10 @@ def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, N
     if any(flags.values()):
         script += f"kubeadm config images pull --config {KUBEADM_CONFIG} && render && know_all || exit\n"
     script += (
-        f"{FORGET_POD_NETWORK} && kubeadm init --config {KUBEADM_CONFIG} --skip-token-print || "
+        # kubeadm asks the API by its endpoint, which begins with the CA.
+        f"{FORGET_POD_NETWORK} && kubeadm init phase certs ca --config {KUBEADM_CONFIG} && "
+        f"systemctl restart {ENDPOINT_UNIT} && "
+        f"kubeadm init --config {KUBEADM_CONFIG} --skip-token-print || "
         "{ last_lines kube-apiserver; exit 1; }\n"
         f"touch {INITIALIZED}\n"
     )
@@ -105,26 +113,25 @@ def init_or_pull(
         yield from pull._inner(images, kubernetes_version)
 
 
-# A controller signs the cluster-info that joining hosts read for each token, a moment after it was made. A host that is
-# quicker would try again only after 5 s (kubeadm's DiscoveryRetryInterval).
-MINT = (
-    f"line=$(kubeadm token create --ttl {TOKEN_TTL} --print-join-command) && "
-    "id=$(echo \"$line\" | sed 's/.*--token \\([^.]*\\)[.].*/\\1/') && deadline=$(($(date +%s) + 30)) && "
-    f"until {KUBECTL} -n kube-public get configmap cluster-info -o yaml | grep -q jws-kubeconfig-$id; do "
-    'test $(date +%s) -lt $deadline || exit; sleep 0.1; done; echo "$line"'
-)
+MINT = f"kubeadm token create --ttl {TOKEN_TTL} && cat {CLUSTER_CA}"
 
 
-def join_token(control_plane: ControlPlane) -> list[str]:
-    """`kubeadm join HOST:PORT --token T --discovery-token-ca-cert-hash H` as its words; never printed or logged.
+@dataclass(frozen=True)
+class Invitation:
+    """With which a host joins: a bootstrap token, which is never printed or logged, and the cluster's CA (PEM)."""
 
-    One token a run, minted when the first worker needs it.
-    """
+    token: str = field(repr=False)
+    ca: str
+
+
+def invitation(control_plane: ControlPlane) -> Invitation:
+    """One a run, minted when the first worker needs it."""
     minted, output = control_plane.run_once(MINT)
-    line = next((line for line in output.splitlines() if line.startswith("kubeadm join")), None)
-    if not minted or line is None:
+    token = re.search(r"^[a-z0-9]{6}\.[a-z0-9]{16}$", output, re.MULTILINE)
+    ca = re.search(r"^-----BEGIN CERTIFICATE-----$.*?^-----END CERTIFICATE-----$", output, re.MULTILINE | re.DOTALL)
+    if not (minted and token and ca):
         raise OperationError(f"{control_plane.name}: `kubeadm token create` failed. Is its API server up?")
-    return line.split()
+    return Invitation(token[0], f"{ca[0]}\n")
 
 
 @operation()
@@ -163,10 +170,18 @@ def join(
         yield call(_delete_node, control_plane, host.name)
     if state.debris:
         yield StringCommand("kubeadm reset --force")
-    config = join_configuration(join_token(control_plane), host.name, node_ip, ignore_preflight, waits)
-    yield put([HostFile(JOIN_CONFIG, config, mode="600")])
+    given = invitation(control_plane)
+    config = join_configuration(given.token, host.name, node_ip, ignore_preflight, waits)
+    yield put(
+        [
+            HostFile(JOIN_CONFIG, config, mode="600"),
+            HostFile(DISCOVERY, discovery(given.ca)),
+            HostFile(ENDPOINT_CA, given.ca),
+        ]
+    )
     script = (
-        f"{FORGET_POD_NETWORK} && kubeadm join --config {JOIN_CONFIG}; result=$?; rm -f {JOIN_CONFIG}; exit $result"
+        f"{FORGET_POD_NETWORK} && systemctl restart {ENDPOINT_UNIT} && kubeadm join --config {JOIN_CONFIG}; "
+        f"result=$?; rm -f {JOIN_CONFIG} {DISCOVERY}; exit $result"
     )
     yield in_unit(JOIN_UNIT, script, KUBELET_CONF)
     yield registered

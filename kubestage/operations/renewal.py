@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -13,6 +13,7 @@ from kubestage.cluster.control_plane import ControlPlane
 from kubestage.kubernetes import (
     BOOTSTRAP_CONF,
     CLUSTER_CA,
+    ENDPOINT,
     KUBEADM_CERTIFICATES,
     KUBEADM_CONFIG,
     KUBECTL,
@@ -23,7 +24,7 @@ from kubestage.kubernetes import (
     RENEWING_UNIT,
     static_pod_pid,
 )
-from kubestage.operations.kubeadm import join_token
+from kubestage.operations.kubeadm import invitation
 from kubestage.operations.transient import in_unit
 
 # The programs read most of their certificates only when they start. Each is told to end, and the kubelet starts it
@@ -150,30 +151,29 @@ def kubelet_client(over: bool, control_plane: ControlPlane, timeout_s: int) -> G
     if not host.state.is_executing:
         yield StringCommand("request a certificate by a token")  # which is minted only when it is used
         return
-    words = join_token(control_plane)
+    token = invitation(control_plane).token
     yield StringCommand(
         f"umask 077 && cat > {BOOTSTRAP_CONF} && systemctl restart kubelet &&",
         f"timeout {timeout_s} sh -c 'until openssl x509 -in {KUBELET_CLIENT} -noout -checkend 0; do sleep 0.2; done'",
         f">/dev/null 2>&1; got=$?; rm -f {BOOTSTRAP_CONF}; test $got = 0 ||",
         "{ journalctl --unit kubelet --lines 15 --no-pager >&2;",
         f"echo 'the kubelet got no certificate within {timeout_s} s' >&2; exit 1; }}",
-        _stdin=bootstrap_kubeconfig(words),
+        _stdin=bootstrap_kubeconfig(token),
     )
 
 
-def bootstrap_kubeconfig(join_command: Sequence[str]) -> str:
-    """With which a kubelet asks for its certificate; `join_command`: as kubeadm.join_configuration has it."""
-    options = dict(zip(join_command[3::2], join_command[4::2], strict=True))
+def bootstrap_kubeconfig(token: str) -> str:
+    """With which a kubelet asks for its certificate, by a bootstrap `token`."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
             {
                 "name": "kubernetes",
-                "cluster": {"server": f"https://{join_command[2]}", "certificate-authority": CLUSTER_CA},
+                "cluster": {"server": f"https://{ENDPOINT}", "certificate-authority": CLUSTER_CA},
             }
         ],
-        "users": [{"name": "bootstrap", "user": {"token": options["--token"]}}],
+        "users": [{"name": "bootstrap", "user": {"token": token}}],
         "contexts": [{"name": "bootstrap", "context": {"cluster": "kubernetes", "user": "bootstrap"}}],
         "current-context": "bootstrap",
     }

@@ -37,11 +37,14 @@ _turns: WeakKeyDictionary[State, _Turns] = WeakKeyDictionary()
 
 
 @operation()
-def services(units: Mapping[str, Sequence[str]], proof: str = "") -> Generator[StringCommand, None, None]:
+def services(
+    units: Mapping[str, Sequence[str]], proof: str = "", reloads: bool = False
+) -> Generator[StringCommand, None, None]:
     """Make each unit (-> its configuration files) be enabled and active, and started with what is in the files now.
 
     The units record by themselves what they were started with (kubestage.started), so a restart that a killed run owed
     is made up for. `proof`: a command that ends well once those that were started work.
+    `reloads`: they take a new configuration, and record it, without a restart.
 
     What runs is restarted on one host after the other: containers of Docker's stop with it, and a configuration that it
     can't run with is met on the first host alone. What does not run is started on all hosts at once.
@@ -60,9 +63,11 @@ def services(units: Mapping[str, Sequence[str]], proof: str = "") -> Generator[S
         yield StringCommand("systemctl enable --quiet", *enable)
     if started:
         # systemd 252 does not tell of a new folder of drop-ins that it has to reload.
-        words = ["systemctl daemon-reload && systemctl restart", *started, *(["&&", proof] if proof else [])]
+        anew = any(unit in missing or states[unit].needs_reload for unit in started)
+        verb = "reload-or-restart" if reloads and not anew else "restart"
+        words = [f"systemctl daemon-reload && systemctl {verb}", *started, *(["&&", proof] if proof else [])]
         start = StringCommand(*words)
-        if host.state.is_executing and any(states[unit].active for unit in started):
+        if host.state.is_executing and verb == "restart" and any(states[unit].active for unit in started):
             with _turns.setdefault(host.state, _Turns()).turn(host.name):
                 yield start
         else:

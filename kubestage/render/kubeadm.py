@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from kubestage.kubernetes import CRI_SOCKET
+from kubestage.kubernetes import CRI_SOCKET, DISCOVERY, ENDPOINT
 from kubestage.render import static_pods
 from kubestage.render.merge import merged
 from kubestage.settings import Settings
@@ -60,6 +61,7 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
             "apiVersion": _API,
             "kind": "ClusterConfiguration",
             "clusterName": settings.cluster_name,
+            "controlPlaneEndpoint": ENDPOINT,
             "kubernetesVersion": f"v{settings.kubernetes_version}",
             "networking": {
                 "dnsDomain": settings.cluster_domain,
@@ -102,29 +104,43 @@ def _says(found: Any, wanted: Any) -> bool:
 
 
 def join_configuration(
-    join_command: Sequence[str],
+    token: str,
     name: str,
     address: str,
     ignore_preflight: Sequence[str],
     waits: Mapping[str, str],
 ) -> str:
-    """YAML for `kubeadm join --config` of the worker `name`; `waits`: its timeouts().
+    """YAML for `kubeadm join --config` of the worker `name`, by a bootstrap `token`; `waits`: its timeouts().
 
-    `join_command` are the words that `kubeadm token create --print-join-command` prints.
+    By a file for discovery, whose server is what the kubelet talks to from then on; that of the cluster's own
+    cluster-info would be (kubeadm 1.36, discovery/file).
     """
-    options = dict(zip(join_command[3::2], join_command[4::2], strict=True))
     document = {
         "apiVersion": _API,
         "kind": "JoinConfiguration",
         "discovery": {
-            "bootstrapToken": {
-                "apiServerEndpoint": join_command[2],
-                "token": options["--token"],
-                "caCertHashes": [options["--discovery-token-ca-cert-hash"]],
-            }
+            "file": {"kubeConfigPath": DISCOVERY},
+            "tlsBootstrapToken": token,
         },
         "nodeRegistration": _node_registration(name, address, ignore_preflight),
         "timeouts": dict(waits),
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def discovery(ca: str) -> str:
+    """The kubeconfig at DISCOVERY: the API's endpoint and the cluster's CA (PEM), and no credentials."""
+    cluster = {
+        "server": f"https://{ENDPOINT}",
+        "certificate-authority-data": base64.b64encode(ca.encode()).decode(),
+    }
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "kubernetes", "cluster": cluster}],
+        "users": [{"name": "nobody", "user": {}}],
+        "contexts": [{"name": "discovery", "context": {"cluster": "kubernetes", "user": "nobody"}}],
+        "current-context": "discovery",
     }
     return yaml.safe_dump(document, sort_keys=False)
 

@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+from kubestage.kubernetes import ENDPOINT_PORT
+
 # Ports that Kubernetes itself listens on, https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 # plus what kubeadm's defaults open on loopback. The API server's own port is a setting.
 CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, metrics; controller manager; scheduler
 KUBELET_PORT = 10250
-NODE_PORTS_OF_KUBERNETES = (10248, 10249, KUBELET_PORT, 10256)  # kubelet: health, API; kube-proxy: metrics, health
+# kubelet: health, API; kube-proxy: metrics, health; our endpoint of the API
+NODE_PORTS_OF_KUBERNETES = (10248, 10249, KUBELET_PORT, 10256, ENDPOINT_PORT)
 FLANNEL_VXLAN_PORT = 8472  # UDP, the Linux kernel's default
 # The ports that one Service may hold. The API server has 34 s for a request that changes something, in which it writes
 # to etcd for each port, one after the other (registry/core/service/allocator/storage, Kubernetes 1.36): that leaves the

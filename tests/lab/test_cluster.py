@@ -166,6 +166,18 @@ DRIFTS = (
         ("test_hosts.py::test_no_swap[w1]",),
         "Host | No swap",
     ),
+    Drift(
+        "w2",
+        "sed -i s/leastconn/roundrobin/ /etc/kubernetes/kubestage/endpoint/haproxy.cfg",
+        ("test_hosts.py::test_api_endpoint[w2]",),
+        "API endpoint | Configuration of the endpoint",
+    ),
+    Drift(
+        "w1",
+        "systemctl disable --quiet kubestage-endpoint",
+        ("test_hosts.py::test_service[w1-kubestage-endpoint]",),
+        "API endpoint | Endpoint of the API",
+    ),
     Drift("w2", "rm /etc/apt/sources.list.d/kubestage.list", (), "Runtime | apt sources"),
     Drift(
         "w1",

@@ -211,6 +211,13 @@ class TestInstalled:
         words = [call.split()[-1] for call in calls(tmp_path)]
         assert words == ["-a", "openssl", *(["update", "openssl"] if lists == "stale" else [])]
 
+    def test_what_is_never_to_run_is_masked_before_it_comes(self, tmp_path: Path) -> None:
+        named = {"packages": self.NAMES, "timeout_s": 9, "masked": ["its.service"]}
+        (command,) = run(apt.installed, self.facts("openssl"), **named)
+        assert run_with(tmp_path, command, {"dpkg": "", "apt-get": "", "systemctl": ""}).returncode == 0
+        assert calls(tmp_path)[0] == "systemctl mask --quiet its.service"
+        assert run(apt.installed, self.facts(*self.NAMES), **named) == []  # somebody may need it
+
     def test_not_to_be_had(self, tmp_path: Path) -> None:
         (command,) = run(apt.installed, self.facts(), packages=self.NAMES, timeout_s=9)
         assert run_with(tmp_path, command, {"dpkg": "", "apt-get": "exit 100"}).returncode != 0

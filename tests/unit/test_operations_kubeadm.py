@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -20,28 +21,29 @@ from stub_programs import calls, run_with
 
 from kubestage.facts.framed import unframed
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
-from kubestage.kubernetes import FORGET_POD_NETWORK
+from kubestage.kubernetes import FORGET_POD_NETWORK, OURS, RESET
 from kubestage.operations import kubeadm
 from kubestage.operations.transient import in_unit
 
 INIT = in_unit("kubestage-init", "", done="/etc/kubernetes/kubestage/initialized").get_raw_value()
 JOIN = in_unit("kubestage-join", "", done="/etc/kubernetes/kubelet.conf").get_raw_value()
 JOIN_SCRIPT = (
-    f"{FORGET_POD_NETWORK} && kubeadm join --config /etc/kubernetes/kubestage/join.yaml; result=$?; "
-    "rm -f /etc/kubernetes/kubestage/join.yaml; exit $result"
+    f"{FORGET_POD_NETWORK} && systemctl restart kubestage-endpoint.service && "
+    f"kubeadm join --config {OURS}/join.yaml; result=$?; rm -f {OURS}/join.yaml {OURS}/discovery.conf; exit $result"
 )
-JOIN_CONFIG = writes("/etc/kubernetes/kubestage/join.yaml")
+JOIN_FILES = writes(f"{OURS}/join.yaml", f"{OURS}/discovery.conf", f"{OURS}/endpoint/ca.crt")
 
 
 def joining(told: Told) -> str:
     """The JoinConfiguration that a worker was sent."""
-    ((content, mode),) = unpacked(told).values()
+    content, mode = unpacked(told)[f"{OURS}/join.yaml"]
     assert mode == "600"
     return content
 
 
-TOKEN, CA_HASH = "abcdef.0123456789abcdef", "sha256:1f2e"
-MINTED = [f"kubeadm join 10.0.0.11:6443 --token {TOKEN} --discovery-token-ca-cert-hash {CA_HASH} "]
+TOKEN = "abcdef.0123456789abcdef"
+CA = ["-----BEGIN CERTIFICATE-----", "MIIBCAxA", "-----END CERTIFICATE-----"]
+MINTED = [TOKEN, *CA]
 
 
 def state(*found: str) -> Facts:
@@ -85,7 +87,7 @@ class TestInit:
             "h1: an earlier `kubeadm init` did not come to its end "
             "(there is no /etc/kubernetes/kubestage/initialized); its log is "
             "/var/log/kubestage-init.log. Nothing of this cluster can be in use yet. Give on h1:",
-            "    kubeadm reset --force && rm -rf /etc/cni/net.d /etc/kubernetes/kubestage",
+            f"    {RESET}",
             "and run the deploy again.",
         ]
 
@@ -93,6 +95,8 @@ class TestInit:
 class TestInitScript:
     """What runs in the unit, with programs that stand in for the host's."""
 
+    # The endpoint by which kubeadm asks the API needs the CA.
+    MADE = ("kubeadm init phase certs", "systemctl restart kubestage-endpoint.service", "kubeadm init")
     MOVED = ("/etc/kubernetes/", "/etc/cni/", "/sys/class/net/", "/run/flannel", "/var/log/pods/")
 
     def go(self, folder: Path, *flags: str, init: str = "", ip: str = "exit 1") -> subprocess.CompletedProcess[str]:
@@ -103,9 +107,11 @@ class TestInitScript:
             (folder / f"rendered/{pod}.yaml").write_text(manifest(pod))
         renders = programs(folder)["kubeadm"]
         kubeadm_does = (
-            f'case "$*" in "init --config "*) {init or ":"} ;; "config images pull "*) ;; *) {renders} ;; esac'
+            f'case "$*" in "init phase certs ca "* | "config images pull "*) ;; "init --config "*) {init or ":"} ;; '
+            f"*) {renders} ;; esac"
         )
-        return run_with(folder, script, {**programs(folder), "kubeadm": kubeadm_does, "ip": ip}, self.MOVED)
+        stand_ins = {**programs(folder), "kubeadm": kubeadm_does, "ip": ip, "systemctl": ":"}
+        return run_with(folder, script, stand_ins, self.MOVED)
 
     def done(self, folder: Path) -> list[str]:
         """What was done, in its order."""
@@ -115,7 +121,7 @@ class TestInitScript:
     def test_success(self, tmp_path: Path) -> None:
         assert self.go(tmp_path).returncode == 0
         assert (tmp_path / "etc/kubernetes/kubestage/initialized").exists()
-        assert self.done(tmp_path) == ["kubeadm init"]
+        assert self.done(tmp_path) == [*self.MADE]
 
     def test_failure_shows_the_api_servers_own_lines(self, tmp_path: Path) -> None:
         log = tmp_path / "var/log/pods/kube-system_kube-apiserver-h1_1/kube-apiserver/2.log"
@@ -132,7 +138,7 @@ class TestInitScript:
             "kubeadm config images pull",
             "kubeadm init phase control-plane",
             "kubeadm init phase etcd",
-            "kubeadm init",
+            *self.MADE,
         ]
         assert self.done(tmp_path) == order
         asked = "run --rm registry.k8s.io/kube-apiserver:v1 kubestage-flags kube-apiserver --profiling=it's --help"
@@ -149,7 +155,7 @@ class TestInitScript:
         for left in ("sys/class/net/cni0", "sys/class/net/eth0", "run/flannel/subnet.env", "etc/cni/net.d/87-podman"):
             (tmp_path / left).mkdir(parents=True)
         assert self.go(tmp_path, ip="true").returncode == 0
-        assert self.done(tmp_path) == ["ip link delete cni0", "kubeadm init"]
+        assert self.done(tmp_path) == ["ip link delete cni0", *self.MADE]
         assert not (tmp_path / "run/flannel").exists()
         assert (tmp_path / "etc/cni/net.d/87-podman").exists()
 
@@ -214,7 +220,7 @@ class TestJoin:
         hosts = self.hosts(nodes("cp1"))
         self.go(hosts)
         assert hosts.commands("cp1") == [kubeadm.MINT, registered("w1")]
-        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN]
+        assert hosts.commands("w1") == [JOIN_FILES, JOIN]
         assert hosts.told("w1")[-1].stdin == JOIN_SCRIPT
 
     def test_token_goes_over_standard_input_alone(self) -> None:
@@ -224,13 +230,7 @@ class TestJoin:
         assert yaml.safe_load(joining(configuration)) == {
             "apiVersion": "kubeadm.k8s.io/v1beta4",
             "kind": "JoinConfiguration",
-            "discovery": {
-                "bootstrapToken": {
-                    "apiServerEndpoint": "10.0.0.11:6443",
-                    "token": TOKEN,
-                    "caCertHashes": [CA_HASH],
-                }
-            },
+            "discovery": {"file": {"kubeConfigPath": f"{OURS}/discovery.conf"}, "tlsBootstrapToken": TOKEN},
             "nodeRegistration": {
                 "name": "w1",
                 "criSocket": "unix:///run/containerd/containerd.sock",
@@ -240,6 +240,20 @@ class TestJoin:
             "timeouts": {"discovery": "300s"},
         }
         assert not [command for name in ("cp1", "w1") for command in hosts.commands(name) if TOKEN in command]
+
+    def test_it_joins_by_its_own_endpoint_which_knows_the_clusters_ca(self) -> None:
+        hosts = self.hosts(nodes("cp1"))
+        self.go(hosts)
+        files = {path: content for path, (content, _) in unpacked(hosts.told("w1")[0]).items()}
+        ca = "\n".join(CA) + "\n"
+        assert files[f"{OURS}/endpoint/ca.crt"] == ca
+        discovery = yaml.safe_load(files[f"{OURS}/discovery.conf"])
+        (cluster,) = discovery["clusters"]
+        assert cluster["cluster"] == {
+            "server": "https://127.0.0.1:7443",
+            "certificate-authority-data": base64.b64encode(ca.encode()).decode(),
+        }
+        assert discovery["users"] == [{"name": "nobody", "user": {}}] and TOKEN not in files[f"{OURS}/discovery.conf"]
 
     def test_token_is_in_nothing_that_pyinfra_prints(
         self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -290,7 +304,7 @@ class TestJoin:
         self.go(hosts)
         delete = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node w1"
         assert hosts.commands("cp1") == [delete, kubeadm.MINT, registered("w1")]
-        assert hosts.commands("w1") == [JOIN_CONFIG, JOIN]
+        assert hosts.commands("w1") == [JOIN_FILES, JOIN]
 
     def test_rebuilt_but_its_old_node_can_not_be_deleted(self, caplog: pytest.LogCaptureFixture) -> None:
         hosts = Hosts(
@@ -305,7 +319,7 @@ class TestJoin:
     def test_what_a_failed_one_left_is_reset(self) -> None:
         hosts = self.hosts(nodes("cp1"), "debris")
         self.go(hosts)
-        assert hosts.commands("w1") == ["kubeadm reset --force", JOIN_CONFIG, JOIN]
+        assert hosts.commands("w1") == ["kubeadm reset --force", JOIN_FILES, JOIN]
 
     @pytest.mark.parametrize("found", [("debris",), ("debris", "kubelet_conf")])
     def test_a_running_one_is_waited_for(self, found: tuple[str, ...]) -> None:
@@ -329,13 +343,7 @@ class TestJoin:
         ]
         assert names == ["w1", "w2", "w3"]
 
-    def test_a_token_is_of_use_once_it_is_signed(self, tmp_path: Path) -> None:
-        signed = f"if [ -e {tmp_path}/asked ]; then echo jws-kubeconfig-abcdef; fi; touch {tmp_path}/asked"
-        result = run_with(tmp_path, kubeadm.MINT, {"kubeadm": f"echo '{MINTED[0]}'", "kubectl": signed})
-        assert (result.returncode, result.stdout.split()) == (0, MINTED[0].split())
-        assert [call.split()[0] for call in calls(tmp_path)] == ["kubeadm", "kubectl", "kubectl"]
-
-    @pytest.mark.parametrize("replies", [{"success": False}, ["something else"], []])
+    @pytest.mark.parametrize("replies", [{"success": False}, ["something else"], [], [TOKEN], CA])
     def test_no_token(self, replies: object) -> None:
         hosts = self.hosts(nodes("cp1"), replies=replies)
         with pytest.raises(OperationError, match="cp1: `kubeadm token create` failed"):
@@ -380,6 +388,8 @@ class TestKubeProxy:
 class TestApiserverNames:
     """The fact, and what it leads to, by real certificates and openssl; kubeadm is stood in for."""
 
+    # The endpoint by which kubeadm asks the API needs the CA.
+    MADE = ("kubeadm init phase certs", "systemctl restart kubestage-endpoint.service", "kubeadm init")
     MOVED = ("/etc/kubernetes/",)
 
     def pki(self, folder: Path, *names: str) -> Path:

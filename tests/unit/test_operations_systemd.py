@@ -67,6 +67,20 @@ def test_services(containerd: list[str], commands: list[str]) -> None:
     assert services(containerd) == commands
 
 
+@pytest.mark.parametrize(
+    ("containerd", "command"),
+    [
+        (unit("containerd.service", stale=True), RESTART.replace("restart", "reload-or-restart")),
+        (unit("containerd.service", active="inactive"), RESTART.replace("restart", "reload-or-restart")),
+        (unit("containerd.service", reload="yes"), RESTART),  # a new unit file is of no use to a process that runs
+        ([], None),
+    ],
+)
+def test_those_that_reload(containerd: list[str], command: str | None) -> None:
+    facts = {fact(UnitStates, units=CONFIG): [*(containerd or unit("containerd.service")), *GOOD]}
+    assert run(systemd.services, facts, units=CONFIG, reloads=True) == ([command] if command else [])
+
+
 def test_all_of_them_in_one_command() -> None:
     facts = {
         fact(UnitStates, units=CONFIG): [

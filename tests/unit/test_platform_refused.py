@@ -80,8 +80,8 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"http_port": 8472, **ALONE}, "http_port = 8472", "the pod network listens on it", "choose another port"),
     ({"https_port": 6443, **ALONE}, "https_port = 6443", "the API server listens on it", "choose another port"),
     (
-        {"http_port": 7443, "api_port": 7443, **ALONE},
-        "http_port = 7443",
+        {"http_port": 8443, "api_port": 8443, **ALONE},
+        "http_port = 8443",
         "the API server listens",
         "choose another port",
     ),

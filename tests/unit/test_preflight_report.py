@@ -476,6 +476,7 @@ def test_the_script_on_a_control_plane(tmp_path: Path) -> None:
     report = on_a_control_plane(tmp_path)
     assert (report.node_ip, report.advertised) == ("10.0.0.11", "10.0.0.11")
     assert report.made == {
+        "endpoint": "10.0.0.11:6443",
         "secure-port": "6443",
         "version": "1.36.3",
         "cluster-cidr": "10.244.0.0/16",

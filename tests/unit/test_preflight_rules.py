@@ -175,7 +175,7 @@ def test_without_root_only_that_is_told() -> None:
 
 def test_the_api_port_is_a_setting() -> None:
     taken = changed(fresh(), "cp1", tcp_ports=frozenset({22, 6443}))
-    assert problems(taken, {"api_port": 7443}) == []
+    assert problems(taken, {"api_port": 8443}) == []
 
 
 # --- Disks -----------------------------------------------------------------------------------------------------------
@@ -547,7 +547,7 @@ def test_a_name_that_another_machine_has() -> None:
 def test_reserved_ports() -> None:
     reports = changed(fresh(), "w1", tcp_ports=frozenset({22, 9100, 40000}), udp_ports=frozenset({68, 323}))
     hosts = cluster_hosts(reports, {"node_port_reserved": ["8000-8002", 40]}, w2={"ssh_port": 2222})
-    kubernetes = (2379, 2380, 2381, 6443, 8472, 10248, 10249, 10250, 10256, 10257, 10259)
+    kubernetes = (2379, 2380, 2381, 6443, 7443, 8472, 10248, 10249, 10250, 10256, 10257, 10259)
     assert hosts.reserved_ports() == tuple(sorted((323, 2222, 8000, 8001, 8002, 9100, *kubernetes)))
 
 
@@ -564,11 +564,11 @@ def test_ports_of_outgoing_connections_are_not_reserved() -> None:
 
 def test_more_ports_than_one_service_holds() -> None:
     """The settings' own rule has passed: what hosts listen on comes on top."""
-    reserved = {"node_port_reserved": ["20000-23180"]}  # 3,181, and 11 of Kubernetes and SSH
+    reserved = {"node_port_reserved": ["20000-23179"]}  # 3,180, and 12 of Kubernetes and SSH
     assert problems(changed(fresh(), "w1", tcp_ports=frozenset({22, *range(9000, 9008)})), reserved) == []
     problem = the_one(problems(changed(fresh(), "w1", tcp_ports=frozenset({22, *range(9000, 9100)})), reserved))
     assert (problem.where, problem.setting, problem.value) == ("all hosts", "node_port_range", "80-32767")
-    assert "3292 ports of it would be held, 111 of them as something listens there" in problem.reason
+    assert "3292 ports of it would be held, 112 of them as something listens there" in problem.reason
     assert "more than 3200" in problem.reason and "narrow it" in problem.remedy
 
 
@@ -773,7 +773,7 @@ def test_a_cluster_made_with_these_settings_is_fine() -> None:
         ("cluster_name", "other"),
         ("pod_cidr", "10.200.0.0/16"),
         ("service_cidr", "10.97.0.0/16"),
-        ("api_port", 7443),
+        ("api_port", 8443),
         ("cluster_domain", "other.local"),
         ("cgroup_driver", "cgroupfs"),
     ],
@@ -783,6 +783,19 @@ def test_what_a_living_cluster_was_made_with_stays(setting: str, value: Any) -> 
     (problem,) = (each for each in found if "living cluster" in each.reason)
     assert (problem.where, problem.setting, problem.value) == ("the cluster", setting, value)
     assert "set it back to" in problem.remedy
+
+
+def test_a_cluster_that_was_made_without_an_endpoint() -> None:
+    problem = the_one(problems(changed(running(), "cp1", made={**MADE, "endpoint": "10.0.0.11:6443"})))
+    assert (problem.where, problem.value) == ("the cluster", "10.0.0.11:6443")
+    assert "one host's address" in problem.reason and f"on each host: {RESET}" in problem.remedy
+    assert problems(changed(running(), "cp1", made={**MADE, "endpoint": "127.0.0.1:7443"})) == []
+
+
+def test_the_endpoints_port_is_free_or_ours() -> None:
+    taken = changed(fresh(), "w1", tcp_ports=frozenset({22, 7443}))
+    assert the_one(problems(taken)).value == 7443
+    assert problems(changed(taken, "w1", endpoint=True)) == []  # of a join that was killed
 
 
 class TestOtherRuntimes:

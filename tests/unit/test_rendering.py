@@ -18,7 +18,7 @@ from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Workload
 from kubestage.operations.apt import Source
-from kubestage.render import apt_sources, kubeadm, kubelet, runtime, static_pods
+from kubestage.render import apt_sources, endpoint, kubeadm, kubelet, runtime, static_pods
 from kubestage.render.merge import merged
 from kubestage.settings import Cluster, Settings, load
 from kubestage.stacks import network
@@ -99,6 +99,7 @@ class TestKubeadm:
                 "apiVersion": "kubeadm.k8s.io/v1beta4",
                 "kind": "ClusterConfiguration",
                 "clusterName": "kubestage",
+                "controlPlaneEndpoint": "127.0.0.1:7443",
                 "kubernetesVersion": f"v{version}",
                 "networking": {
                     "dnsDomain": "cluster.local",
@@ -264,6 +265,28 @@ class TestKubelet:
     def test_nameservers_of_the_users_own(self) -> None:
         config, _ = kubelet.files(settings(kubelet_config={"resolvConf": "/etc/pods.conf"}), "w1", "/etc/resolv.conf")
         assert yaml.safe_load(config.content)["resolvConf"] == "/etc/pods.conf"
+
+
+class TestEndpoint:
+    def test_the_same_on_every_host_whatever_the_order(self) -> None:
+        one = endpoint.config(["10.0.0.12", "10.0.0.11"], 6443)
+        assert one == endpoint.config(["10.0.0.11", "10.0.0.12"], 6443)
+        servers = [line.split()[1:] for line in one.content.splitlines() if line.startswith("    server ")]
+        trust = ["check", "check-ssl", "verify", "required", "ca-file", "/etc/kubernetes/kubestage/endpoint/ca.crt"]
+        assert servers == [
+            *(
+                [server, server, *trust, "on-marked-down", "shutdown-sessions"]
+                for server in ("10.0.0.11:6443", "10.0.0.12:6443")
+            ),
+            *([f"unchecked-{server}", server, "no-check", "backup"] for server in ("10.0.0.11:6443", "10.0.0.12:6443")),
+        ]
+        assert "    bind 127.0.0.1:7443\n" in one.content
+
+    def test_a_reload_records_what_is_loaded(self) -> None:
+        lines = endpoint.unit().content.splitlines()
+        record = started.recorded("kubestage-endpoint.service", endpoint.UNITS["kubestage-endpoint.service"])
+        reload = [line.removeprefix("ExecReload=") for line in lines if line.startswith("ExecReload=")]
+        assert record in lines and reload[-2:] == [record.removeprefix("ExecStartPre="), "/bin/kill -USR2 $MAINPID"]
 
 
 class TestRuntime:

@@ -192,12 +192,12 @@ def test_kubelet_server() -> None:
     assert told_by(renewal.kubelet_server, {}, due=False) == []
 
 
-JOIN = "kubeadm join 10.0.0.11:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:aa"
+MINTED = ["abcdef.0123456789abcdef", "-----BEGIN CERTIFICATE-----", "AAAA", "-----END CERTIFICATE-----"]
 
 
 class TestKubeletClient:
     def told(self, *, over: bool) -> list[Told]:
-        hosts = Hosts({"cp1": {}, "w1": {}}, {"cp1": {"kubeadm token create": [JOIN]}})
+        hosts = Hosts({"cp1": {}, "w1": {}}, {"cp1": {"kubeadm token create": MINTED}})
         hosts.prepare("w1", renewal.kubelet_client, over=over, control_plane=hosts.speaker, timeout_s=5)
         hosts.execute()
         return hosts.told("w1")
@@ -207,7 +207,7 @@ class TestKubeletClient:
         assert "abcdef" not in told.command
         document = yaml.safe_load(told.stdin)
         assert document["clusters"][0]["cluster"] == {
-            "server": "https://10.0.0.11:6443",
+            "server": "https://127.0.0.1:7443",
             "certificate-authority": f"{KUBEADM_CERTIFICATES}/ca.crt",
         }
         assert document["users"][0]["user"] == {"token": "abcdef.0123456789abcdef"}

@@ -13,7 +13,8 @@ from kubestage.certificates.platform import WILDCARD_KEY
 from kubestage.cluster.inventory import Target
 from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
-from kubestage.render import kubelet
+from kubestage.kubernetes import ENDPOINT, ENDPOINT_CA, ENDPOINT_UNIT, KUBELET_CONF, RESET
+from kubestage.render import endpoint, kubelet
 from kubestage.render.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
 from kubestage.settings import Problem, Settings
 from kubestage.settings.kernel import dotted
@@ -31,7 +32,7 @@ SYSCTLS = {
 }
 # module -> what the kernel gives with it, for kernels that have it built in
 MODULES = {"overlay": "grep -qw overlay /proc/filesystems", "br_netfilter": "test -d /proc/sys/net/bridge"}
-UNITS = ("containerd", "docker", "kubelet")
+UNITS = ("containerd", "docker", ENDPOINT_UNIT.removesuffix(".service"), "kubelet")
 TIME_SYNC = ("chrony", "systemd-timesyncd", "ntpsec")
 
 SECRETS = (
@@ -176,6 +177,32 @@ def test_kubelet_settings(machine: Machine, node: str, settings: Settings, targe
         # Times and sizes are told in another form; what is off or empty may be left out.
         if (name not in used and value) or (isinstance(value, int) and used.get(name, value) != value)
     ]
+    expect_none(problems)
+
+
+def test_api_endpoint(machine: Machine, node: str, target: Target) -> None:
+    """The API by the node's own endpoint, with its trust, and a kubelet of a worker that asks there."""
+    problems = []
+    look = f"on {node}: journalctl -u {ENDPOINT_UNIT} -n 50"
+    # A control plane's own kubelet asks its own API server.
+    asked = machine.run(
+        f"kubectl --kubeconfig {KUBELET_CONF} --server https://{ENDPOINT} --certificate-authority {ENDPOINT_CA} "
+        "--request-timeout 10s get --raw /readyz"
+    )
+    if asked.stdout != "ok":
+        said = f"the API should answer there: {asked.stderr.strip().splitlines()[-1:]}"
+        problems.append(Problem(node, said, f"{target.deploy}; {look}", "endpoint", ENDPOINT))
+    units = UnitStates()
+    told = machine.run(units.command(endpoint.UNITS)).stdout
+    state = units.process(told.splitlines()).get(ENDPOINT_UNIT)
+    if state and state.stale:
+        problems.append(Problem(node, "it runs with another configuration or CA", target.deploy, ENDPOINT_UNIT))
+    server = machine.run(f"sed -n 's/^ *server: //p' {KUBELET_CONF}").stdout.strip()
+    if node != target.control_plane and server != f"https://{ENDPOINT}":
+        why = f"the kubelet should ask the API at https://{ENDPOINT}"
+        problems.append(
+            Problem(node, why, f"on {node}: {RESET} ; then {target.deploy}", "server in kubelet.conf", server)
+        )
     expect_none(problems)
 
 

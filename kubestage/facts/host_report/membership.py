@@ -16,6 +16,7 @@ from kubestage.kubernetes import (
     ADMIN_CONF,
     APISERVER_MANIFEST,
     CONTROLLER_MANAGER_MANIFEST,
+    ENDPOINT_UNIT,
     INITIALIZED,
     KUBELET_CONF,
     OURS,
@@ -32,11 +33,12 @@ done
 for unit in kubestage-init kubestage-join; do
     if systemctl --quiet is-active $unit 2>/dev/null; then echo "running $unit"; fi
 done
+if systemctl --quiet is-active @ENDPOINT_UNIT@ 2>/dev/null; then echo "file endpoint"; fi
 sed -n 's/^ *server: */kubelet_server /p; s/^ *certificate-authority-data: */kubelet_ca /p' @KUBELET_CONF@ 2>/dev/null
 if [ -e @KUBELET_CONF@ ] && ! grep -q certificate-authority-data @KUBELET_CONF@; then
     echo "kubelet_ca $(base64 -w 0 /etc/kubernetes/pki/ca.crt 2>/dev/null)"
 fi
-sed -n 's/^ *certificate-authority-data: */admin_ca /p' @ADMIN_CONF@ 2>/dev/null
+sed -n 's/^ *certificate-authority-data: */admin_ca /p; s|^ *server: https://|made endpoint |p' @ADMIN_CONF@ 2>/dev/null
 # The first certificate alone: the file holds the kubelet's key as well.
 sed -n '/END CERTIFICATE/q; /BEGIN CERTIFICATE/,$ { /-----/!p; }' \
     /var/lib/kubelet/pki/kubelet-client-current.pem 2>/dev/null | tr -d '\n' | sed 's/^/kubelet_certificate /; s/$/\n/'
@@ -56,9 +58,10 @@ fi
 class Membership:
     """`kubelet_ca`, `admin_ca`: SHA-256 of the cluster CA in kubelet.conf and admin.conf.
 
-    `made`: on a control plane, flags and settings that it was made with. `running`: the unit in which a kubeadm of ours
-    is at work. `node_name`: as whom the kubelet is known. `node_ip`: with which address it has joined; `advertised`: at
-    which its API server is said to be; "" where there is none.
+    `made`: on a control plane, flags and settings that it was made with. `endpoint`: whether our balancer of the API
+    runs. `running`: the unit in which a kubeadm of ours is at work. `node_name`: as whom the kubelet is known.
+    `node_ip`: with which address it has joined; `advertised`: at which its API server is said to be; "" where there is
+    none.
     """
 
     admin_conf: bool
@@ -66,6 +69,7 @@ class Membership:
     initialized: bool
     debris: bool
     ours: bool
+    endpoint: bool
     running: str
     made: Mapping[str, str]
     kubelet_server: str
@@ -84,6 +88,7 @@ def script() -> str:
         "OURS": OURS,
         "APISERVER": APISERVER_MANIFEST,
         "CONTROLLER_MANAGER": CONTROLLER_MANAGER_MANIFEST,
+        "ENDPOINT_UNIT": ENDPOINT_UNIT,
     }
     return filled(_SCRIPT, words)
 
@@ -96,6 +101,7 @@ def read(said: Answers) -> Membership:
         initialized="initialized" in files,
         debris="debris" in files,
         ours="ours" in files,
+        endpoint="endpoint" in files,
         running=said.first("running"),
         made=said.pairs("made"),
         kubelet_server=said.first("kubelet_server"),
