@@ -21,7 +21,7 @@ from kubestage.cluster.inventory import read
 from kubestage.kubernetes import KUBECTL, MANIFESTS
 from kubestage.operations.stacks import manifest_commands
 from kubestage.render.kubeadm import worker_images
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.network import RESERVED_SERVICE, flannel
 from lab import hosts
@@ -60,7 +60,7 @@ class Variant:
     title: str
     flags: tuple[str, ...]
 
-    def settings(self) -> Settings:
+    def settings(self) -> ClusterSettings:
         """What they come to."""
         settings = read(INVENTORY).cluster.common
         return settings if not self.flags else settings.model_copy(update={"stacks": ()})
@@ -116,7 +116,7 @@ def ssh_config(folder: Path) -> Path:
     return path
 
 
-def collect(folder: Path, config: Path, settings: Settings) -> None:
+def collect(folder: Path, config: Path, settings: ClusterSettings) -> None:
     """Take from a deployed cluster what the floor writes, installs, applies and waits for."""
     leader = names()[0]
     for name in names():

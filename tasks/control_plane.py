@@ -29,7 +29,7 @@ def bring_up(plan: HostPlan) -> None:
     own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
     own_files = static_pods.host_files(settings) if plan.is_control_plane else []
     if plan.is_control_plane:
-        configuration = kubeadm.init_configuration(settings, plan.name, plan.address)
+        configuration = kubeadm.init_configuration(settings, plan.host_settings, plan.name, plan.address)
         files.write(
             files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *own_files], name="kubeadm's configuration"
         )
@@ -37,7 +37,7 @@ def bring_up(plan: HostPlan) -> None:
         control_plane=plan.is_control_plane,
         flags=own_flags,
         images=kubeadm.worker_images(settings),
-        kubernetes_version=settings.kubernetes_version,
+        kubernetes_version=plan.host_settings.kubernetes_version,
         name="kubeadm init; images on the workers",
     )
     if plan.is_control_plane:
@@ -52,7 +52,8 @@ def bring_up(plan: HostPlan) -> None:
             configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
         )
         operations.apiserver_names(
-            wanted=kubeadm.apiserver_names(settings, plan.name, plan.address), name="Names in the API's certificate"
+            wanted=kubeadm.apiserver_names(settings, plan.host_settings, plan.name, plan.address),
+            name="Names in the API's certificate",
         )
         static_pods_operations.kept(
             configuration=configuration,
@@ -64,7 +65,7 @@ def bring_up(plan: HostPlan) -> None:
             name="API server, controller manager, scheduler, etcd",
         )
         operations.kube_proxy(configuration=configuration, name="kube-proxy")
-        server = f"https://{settings.public_address or plan.address}:{settings.api_port}"
+        server = f"https://{plan.host_settings.public_address or plan.address}:{settings.api_port}"
         kubeconfig.fetched(
             path=plan.kubeconfig, server=server, cluster_name=settings.cluster_name, name="Your kubeconfig"
         )

@@ -16,7 +16,7 @@ TIME_SYNC_UNITS = ("chrony.service", "systemd-timesyncd.service", "ntpsec.servic
 @phase("Host", look_at=SYSTEM)
 def prepare(plan: HostPlan) -> None:
     """Name, addresses of the others, no swap, kernel modules and settings, a clock that is kept."""
-    sysctls = SYSCTLS | plan.settings.sysctls
+    sysctls = SYSCTLS | plan.host_settings.sysctls
     boot_files = [
         HostFile("/etc/modules-load.d/kubestage.conf", "".join(f"{name}\n" for name in MODULES)),
         # Behind 99-sysctl.conf, as which Debian reads /etc/sysctl.conf.

@@ -17,7 +17,7 @@ def install(plan: HostPlan) -> None:
     on = "ingress" in settings.stacks
     if on:
         files.downloaded(
-            address=settings.profile.file(settings.contour_crds_url),
+            address=plan.host_settings.profile.file(settings.contour_crds_url),
             path=ingress.DEFINITIONS,
             sha256=settings.contour_crds_sha256,
             name="Contour's definitions",

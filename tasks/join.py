@@ -21,7 +21,7 @@ def workers(plan: HostPlan) -> None:
         kubeadm.join(
             control_plane=plan.speaker,
             node_ip=plan.address,
-            ignore_preflight=plan.settings.kubeadm_ignore_preflight,
+            ignore_preflight=plan.host_settings.kubeadm_ignore_preflight,
             waits=timeouts(plan.settings),
             timeout_s=plan.settings.timeout_s(60),
             name="kubeadm join",

@@ -11,7 +11,7 @@ from kubestage.render import apt_sources, kubelet
 @phase("Kubernetes packages", look_at=SYSTEM)
 def install(plan: HostPlan) -> None:
     """The pinned version, held: an unattended upgrade must not move a node. The kubelet finds its settings."""
-    settings = kubelet.files(plan.settings, plan.name, plan.report.resolv_conf)
+    settings = kubelet.files(plan.host_settings, plan.name, plan.report.resolv_conf)
     files.write(files=settings, name="The kubelet's settings")
     apt.pinned(
         packages=apt_sources.kubernetes_packages(plan),

@@ -34,7 +34,7 @@ def install(plan: HostPlan) -> None:
     if plan.acts_for_all:
         nodes.marked(
             control_plane=plan.speaker,
-            labels={name: plan.cluster[name].node_labels for name in plan.targeted},
+            labels={name: plan.hosts[name].node_labels for name in plan.targeted},
             taints={name: plan.taints(name) for name in plan.targeted},
             name="Labels and taints",
         )

@@ -11,15 +11,15 @@ from kubestage.render import apt_sources, runtime
 @phase("Runtime", look_at=SYSTEM)
 def install(plan: HostPlan) -> None:
     """Apt sources of the mirror profile, both runtimes at their pinned version, configured before they first start."""
-    settings = plan.settings
-    containerd_files = [runtime.containerd_config(settings), *runtime.registry_hosts(settings)]
+    settings, own = plan.settings, plan.host_settings
+    containerd_files = [runtime.containerd_config(settings, own), *runtime.registry_hosts(own)]
     # First of all: the repositories' keys are fetched by HTTPS.
     apt.installed(
         packages=("ca-certificates", "openssl"), timeout_s=settings.timeout_s(300), name="Programs for certificates"
     )
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.write(
-        files=[*containerd_files, runtime.docker_config(settings), *runtime.unit_files()],
+        files=[*containerd_files, runtime.docker_config(settings, own), *runtime.unit_files()],
         marked={f"{runtime.CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK},
         name="Configuration of containerd and Docker",
     )

@@ -14,16 +14,18 @@ from kubestage.output.overview import Place
 def show(plan: HostPlan) -> None:
     """What is where."""
     if plan.acts_for_all:
-        common = plan.cluster[plan.control_plane]
+        server = plan.hosts[plan.control_plane].public_address or plan.addresses[plan.control_plane]
         addresses = {
-            name: plan.cluster[name].public_address or inventory.get_host(name).data.get("ssh_hostname") or address
+            name: plan.hosts[name].public_address or inventory.get_host(name).data.get("ssh_hostname") or address
             for name, address in plan.addresses.items()
         }
         place = Place(
             inventory=f"inventory/{plan.checked.inventory}.py",
             folder=Path(".state") / plan.checked.inventory,
             control_plane=plan.control_plane,
-            server=f"https://{common.public_address or plan.addresses[plan.control_plane]}:{common.api_port}",
+            server=f"https://{server}:{plan.settings.api_port}",
             addresses=addresses,
         )
-        overview.shown(settings=common, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where")
+        overview.shown(
+            settings=plan.settings, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where"
+        )

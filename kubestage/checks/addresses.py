@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import HostReport
 from kubestage.kubernetes import RESET
-from kubestage.settings import Problem, Settings
+from kubestage.settings import ClusterSettings, HostSettings, Problem
 from kubestage.settings.values import parse_cidr
 
 # What the cluster and Docker make for themselves: no host has an address of its own there.
@@ -18,7 +18,7 @@ _INSIDE = re.compile(r"lo|dummy.*|cni0|flannel\..*|kube-ipvs0|docker0|br-[0-9a-f
 _CLUSTER_DNS = 10  # its place in service_cidr, by kubeadm
 
 
-def chosen(settings: Settings, report: HostReport) -> str:
+def chosen(settings: HostSettings, report: HostReport) -> str:
     """The address by which others are to reach the host, or ""."""
     return settings.private_address or report.default_address
 
@@ -62,7 +62,7 @@ def _listed(report: HostReport) -> str:
     return ", ".join(addresses) or "none"
 
 
-def _not_for_others(settings: Settings, report: HostReport, address: str) -> str:
+def _not_for_others(settings: HostSettings, report: HostReport, address: str) -> str:
     """Why the cluster can't go by the address; ""."""
     device = report.device_of.get(address, "")
     if _INSIDE.fullmatch(device):
@@ -110,12 +110,14 @@ def moved(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def networks(hosts: ClusterHosts) -> Iterator[Problem]:
     """Whatever network card it is: what lies behind it could not be reached any more."""
-    for name, settings, report in hosts:
+    for name, _, report in hosts:
         told = set()
         for each in report.addresses:
             device = report.device_of[str(each.ip)]
             for cidr in ("pod_cidr", "service_cidr"):
-                clash = _MADE.fullmatch(device) is None and each.network.overlaps(parse_cidr(getattr(settings, cidr)))
+                clash = _MADE.fullmatch(device) is None and each.network.overlaps(
+                    parse_cidr(getattr(hosts.common, cidr))
+                )
                 if clash and (cidr, each.network) not in told:
                     told.add((cidr, each.network))
                     yield Problem(
@@ -123,14 +125,14 @@ def networks(hosts: ClusterHosts) -> Iterator[Problem]:
                         f"it overlaps the host's own network {each.network} (address {each.ip} of {device})",
                         _elsewhere(hosts, cidr, "take that address from the host"),
                         cidr,
-                        getattr(settings, cidr),
+                        getattr(hosts.common, cidr),
                     )
 
 
 def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
-    for name, settings, report in hosts:
+    for name, _, report in hosts:
         for server in report.nameservers:
-            for cidr, network in _around(settings, server):
+            for cidr, network in _around(hosts.common, server):
                 if cidr == "service_cidr" and server == str(network[_CLUSTER_DNS]):
                     continue  # the cluster's own
                 yield Problem(
@@ -143,8 +145,8 @@ def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
 
 
 def operator(hosts: ClusterHosts) -> Iterator[Problem]:
-    for name, settings, report in hosts:
-        for cidr, network in _around(settings, report.client) if report.client else ():
+    for name, _, report in hosts:
+        for cidr, network in _around(hosts.common, report.client) if report.client else ():
             yield Problem(
                 name,
                 f"you reach the host from {report.client}, which lies inside it: the host's answers would stay there",
@@ -154,7 +156,7 @@ def operator(hosts: ClusterHosts) -> Iterator[Problem]:
             )
 
 
-def _around(settings: Settings, address: str) -> Iterator[tuple[str, IPv4Network]]:
+def _around(settings: ClusterSettings, address: str) -> Iterator[tuple[str, IPv4Network]]:
     """The cluster's networks that hold the address, by their settings."""
     for cidr in ("pod_cidr", "service_cidr"):
         network = parse_cidr(getattr(settings, cidr))

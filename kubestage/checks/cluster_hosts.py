@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubestage.facts.host_report import ClusterReport, HostReport
 from kubestage.kubernetes import INIT_UNIT, JOIN_UNIT
-from kubestage.settings import Cluster, Settings
+from kubestage.settings import Cluster, ClusterSettings, HostSettings
 from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 from kubestage.stacks.network import RESERVED_SERVICE
 
@@ -23,15 +23,19 @@ class ClusterHosts:
     ssh_ports: frozenset[int]
 
     @property
+    def common(self) -> ClusterSettings:
+        return self.cluster.common
+
+    @property
     def leader(self) -> str:
         """The control plane host's name."""
         return self.cluster.control_plane[0]
 
-    def __iter__(self) -> Iterator[tuple[str, Settings, HostReport]]:
+    def __iter__(self) -> Iterator[tuple[str, HostSettings, HostReport]]:
         """The hosts that answered, in the cluster's order."""
         for name in self.cluster.nodes:
             if name in self.reports:
-                yield name, self.cluster.settings[name], self.reports[name]
+                yield name, self.cluster.hosts[name], self.reports[name]
 
     @property
     def living(self) -> ClusterReport | None:
@@ -65,7 +69,7 @@ class ClusterHosts:
     def addresses(self) -> dict[str, str]:
         """Host name -> private address, where it is known: set, reported, or the Node object's."""
         known = {}
-        for name, settings in self.cluster.settings.items():
+        for name, settings in self.cluster.hosts.items():
             report = self.reports.get(name)
             node = self.living.nodes.get(name) if self.living else None
             address = settings.private_address or (report.default_address if report else "")
@@ -78,7 +82,7 @@ class ClusterHosts:
         """Ports in the hands of Kubernetes and SSH -> whose each one is."""
         ports = dict.fromkeys(NODE_PORTS_OF_KUBERNETES + CONTROL_PLANE_PORTS, "Kubernetes")
         ports[FLANNEL_VXLAN_PORT] = "flannel"
-        ports[self.cluster.common.api_port] = "the API server"
+        ports[self.common.api_port] = "the API server"
         return ports | dict.fromkeys(self.ssh_ports, "SSH")
 
     def listening(self) -> dict[int, list[str]]:
@@ -106,7 +110,7 @@ class ClusterHosts:
 
         A host that was not asked (--limit) keeps what the reservation in the cluster holds.
         """
-        common = self.cluster.common
+        common = self.common
         ports = {*common.reserved_ports, *self.own_ports(), *self.listening()}
         if self.living and len(self.reports) < len(self.cluster.nodes):
             ports |= {port for port, services in self.living.node_ports.items() if RESERVATION in services}

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.wanted import folders
 from kubestage.facts.host_report import FileSystem, HostReport
-from kubestage.facts.host_report.wanted import CNI, DOCKER, IMAGES, KUBELET, PACKAGES, VOLUMES, folders
+from kubestage.facts.host_report.wanted import CNI, DOCKER, IMAGES, KUBELET, PACKAGES, VOLUMES
 from kubestage.facts.pressure import Left
-from kubestage.settings import Problem, Settings
+from kubestage.settings import HostSettings, Problem
 from kubestage.settings.eviction import Threshold, thresholds
 
 # The kubelet's names of file systems, https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
@@ -38,9 +39,9 @@ class Disk:
         return Left(f"the disk of {self.path}", self.system.free_kib * 1024, self.system.size_kib * 1024)
 
 
-def disks(settings: Settings, report: HostReport) -> Iterator[Disk]:
+def disks(hosts: ClusterHosts, settings: HostSettings, report: HostReport) -> Iterator[Disk]:
     """The file systems of packages, the kubelet and images, each once."""
-    paths = folders(settings)
+    paths = folders(hosts.common, settings)
     mounts: dict[str, list[str]] = {}
     for use in (PACKAGES, KUBELET, IMAGES):
         mounts.setdefault(report.folders[use].mount, []).append(use)
@@ -54,7 +55,7 @@ def room(hosts: ClusterHosts) -> Iterator[Problem]:
     """Where a host joins, what is asked for comes on top of what the kubelet keeps free; later, no pod is evicted."""
     for name, settings, report in hosts:
         least, member = settings.require_disk_mib, hosts.is_member(name)
-        for disk in disks(settings, report):
+        for disk in disks(hosts, settings, report):
             free, (kept, threshold) = disk.system.free_mib, disk.evicts_below_mib()
             needed = max(least, kept) if member else least + kept
             if free >= needed:
@@ -80,7 +81,7 @@ def room(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def inodes(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, settings, report in hosts:
-        for disk in disks(settings, report):
+        for disk in disks(hosts, settings, report):
             free, whole = disk.system.free_inodes, disk.system.inodes
             crossed = [each for each in disk.thresholds if not each.of_size and free < each.amount(whole)]
             if whole and crossed:
@@ -98,14 +99,14 @@ def volumes(hosts: ClusterHosts) -> Iterator[Problem]:
     """The disk of the volumes, where it is not one that `room` tells of."""
     for name, settings, report in hosts:
         least, system = settings.require_disk_mib, report.folders[VOLUMES]
-        others = {disk.system.mount for disk in disks(settings, report)}
-        if "storage" in settings.stacks and system.free_mib < least and system.mount not in others:
+        others = {disk.system.mount for disk in disks(hosts, settings, report)}
+        if "storage" in hosts.common.stacks and system.free_mib < least and system.mount not in others:
             yield Problem(
                 name,
                 f"too little is free on its file system: {system.free_mib} MiB, and at least {least} MiB is asked for",
                 "choose a folder on a larger disk, make room there, or lower require_disk_mib for the host",
                 "storage_path",
-                settings.storage_path,
+                hosts.common.storage_path,
             )
 
 
@@ -119,6 +120,6 @@ def executable(hosts: ClusterHosts) -> Iterator[Problem]:
                     name,
                     f"its file system, {system.mount}, is mounted noexec, so no {what} could start",
                     f"take noexec out of its line in /etc/fstab, and: mount -o remount,exec {system.mount}",
-                    folders(settings)[use],
+                    folders(hosts.common, settings)[use],
                     "noexec",
                 )

@@ -28,7 +28,7 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
         wanted = settings.kubernetes_version
         if name == hosts.leader or not hosts.is_member(name) or installed in ("", wanted):
             continue
-        newer = parse_version(installed) > parse_version(hosts.cluster.common.kubernetes_version)
+        newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.leader].kubernetes_version)
         back = "" if newer else f"set it back to {installed} for this host; or "
         yield Problem(
             name,
@@ -56,9 +56,10 @@ def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
     """A changed setting would be half of a change: packages, flannel or the runtime would follow it, the rest not."""
     if not hosts.ca:
         return
-    common, made = hosts.cluster.common, hosts.reports[hosts.leader].made
+    made = hosts.reports[hosts.leader].made
     for name, setting in FIXED.items():
-        value = getattr(common, setting)
+        own = hosts.cluster.hosts[hosts.leader]
+        value = getattr(own if setting == "kubernetes_version" else hosts.common, setting)
         if name in made and made[name] != str(value):
             yield Problem(
                 "the cluster",

@@ -32,12 +32,14 @@ from kubestage.checks import (
     warnings,
 )
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.load import load
+from kubestage.checks.wanted import wanted
 from kubestage.cluster import connections
-from kubestage.facts.host_report import HostReport, HostReportFact, wanted
+from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.reach import Reach, Reached
-from kubestage.settings import Cluster, Problem, SettingsError, load
+from kubestage.settings import Cluster, Problem, SettingsError
+from kubestage.settings.draft import CONTROL_PLANE, WORKERS
 from kubestage.settings.problems import render
-from kubestage.settings.rules import CONTROL_PLANE, WORKERS
 
 T = TypeVar("T")
 
@@ -160,7 +162,7 @@ def _check(state: State) -> Checked:
     except SettingsError as error:
         raise PreflightError("Settings", error.problems) from None
 
-    connections.keep(state, cluster.settings)
+    connections.keep(state, cluster.common)
     targeted = {host.name for host in inventory.get_active_hosts()}
     asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
     reports, problems = _ask(state, cluster, asked)
@@ -226,7 +228,7 @@ def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
 
 
 def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:
-    kwargs = {"wanted": wanted(cluster.settings[host.name])}
+    kwargs = {"wanted": wanted(cluster.common, cluster.hosts[host.name])}
     try:
         report = get_fact(state, host, HostReportFact, kwargs=kwargs, apply_failed_hosts=False)
     except ConnectError as error:

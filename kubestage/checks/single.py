@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from kubestage.checks.cluster_hosts import ClusterHosts
-from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport, wanted
+from kubestage.checks.wanted import packages as packages_of
+from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport
 from kubestage.kubernetes import ENDPOINT_PORT, INIT_UNIT, INITIALIZED, RESET
-from kubestage.settings import Problem, Settings
+from kubestage.settings import HostSettings, Problem
 from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
@@ -116,13 +117,13 @@ def _control_plane(name: str, report: HostReport) -> Iterator[Problem]:
 
 
 def ports(hosts: ClusterHosts) -> Iterator[Problem]:
-    for name, settings, report in hosts:
+    for name, _, report in hosts:
         foreign = report.kubelet_conf or report.admin_conf or report.debris  # its ports are what membership tells of
         if report.uid != 0 or foreign or hosts.is_member(name):
             continue
         needed = list(NODE_PORTS_OF_KUBERNETES)
         if name == hosts.leader:
-            needed += [*CONTROL_PLANE_PORTS, settings.api_port]
+            needed += [*CONTROL_PLANE_PORTS, hosts.common.api_port]
         for port in sorted(needed):
             if port in report.tcp_ports and not (port == ENDPOINT_PORT and report.endpoint):
                 yield _in_use(name, "TCP", port, "Kubernetes needs it", f"ss -ltnp 'sport = :{port}'")
@@ -156,7 +157,7 @@ def packages(hosts: ClusterHosts) -> Iterator[Problem]:
                     "mirror",
                     settings.mirror,
                 )
-        for package, version in wanted(settings).packages.items():
+        for package, version in packages_of(settings).items():
             repository = "kubernetes" if package in KUBERNETES_PACKAGES else "docker"
             found = report.repositories[repository]
             if found.error or any(_matches(there, version) for there in found.versions.get(package, ())):
@@ -184,7 +185,7 @@ def _matches(there: str, version: str) -> bool:
     return there.startswith(version) if version.endswith("~") else there == version
 
 
-def _no_version(name: str, settings: Settings, package: str, version: str, versions: tuple[str, ...]) -> Problem:
+def _no_version(name: str, settings: HostSettings, package: str, version: str, versions: tuple[str, ...]) -> Problem:
     setting = {"containerd.io": "containerd_version", "docker-ce": "docker_version", "docker-ce-cli": "docker_version"}
     chosen = setting.get(package, "kubernetes_version")
     close = get_close_matches(version, versions, n=3, cutoff=0)
@@ -199,7 +200,7 @@ def _no_version(name: str, settings: Settings, package: str, version: str, versi
     )
 
 
-def _try(settings: Settings, report: HostReport, repository: str) -> str:
+def _try(settings: HostSettings, report: HostReport, repository: str) -> str:
     profile = settings.profile.filled(os=report.os_id)
     url = profile.kubernetes_key if repository == "kubernetes" else profile.docker_key
     return f"/usr/lib/apt/apt-helper download-file {shlex.quote(url)} /tmp/key"

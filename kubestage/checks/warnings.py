@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.checks.disks import disks
+from kubestage.checks.wanted import folders
 from kubestage.facts.host_report import HostReport
-from kubestage.facts.host_report.wanted import KUBELET, folders
+from kubestage.facts.host_report.wanted import KUBELET
 from kubestage.facts.pressure import Left, told
-from kubestage.settings import Settings
+from kubestage.settings import HostSettings
 
 
 def silent_api(hosts: ClusterHosts) -> Iterator[str]:
@@ -32,15 +33,15 @@ def unknown_stack_objects(hosts: ClusterHosts) -> Iterator[str]:
 def pressure(hosts: ClusterHosts) -> Iterator[str]:
     """By the Node objects; a kubelet goes on telling of it for some minutes after it is over."""
     for node, pressures in (hosts.living.pressures if hosts.living else {}).items():
-        report, settings = hosts.reports.get(node), hosts.cluster.settings.get(node)
+        report, settings = hosts.reports.get(node), hosts.cluster.hosts.get(node)
         for each in pressures:
-            left = _left(each, settings, report) if settings and report else []
+            left = _left(hosts, each, settings, report) if settings and report else []
             yield f"{told(node, each, left)}: the kubelet evicts pods there, and starts hardly any new ones"
 
 
-def _left(pressure: str, settings: Settings, report: HostReport) -> list[Left]:
+def _left(hosts: ClusterHosts, pressure: str, settings: HostSettings, report: HostReport) -> list[Left]:
     if pressure == "DiskPressure":
-        return [disk.left for disk in disks(settings, report)]
+        return [disk.left for disk in disks(hosts, settings, report)]
     if pressure == "MemoryPressure":
         return [Left("its memory", report.memory_free_mib * 2**20, report.memory_mib * 2**20)]
     tasks, most = report.tasks
@@ -52,7 +53,7 @@ def volumes_without_programs(hosts: ClusterHosts) -> Iterator[str]:
         system = report.folders[KUBELET]
         if system.noexec:
             yield (
-                f"{name}: {folders(settings)[KUBELET]} is on {system.mount}, which is mounted noexec: "
+                f"{name}: {folders(hosts.common, settings)[KUBELET]} is on {system.mount}, which is mounted noexec: "
                 "pods can't start programs that lie in their emptyDir volumes"
             )
 

@@ -7,7 +7,7 @@ failed command whose last line says so: pyinfra prints that line, where it would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_host
 
 from kubestage.facts.framed import framed, unframed
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 
 ALIVE_EVERY_S = 15.0  # a host is asked whether it is there
 SILENT_S = 60  # without an answer to that, times timeout_factor: it is given up
@@ -40,7 +40,7 @@ _NO_TERMINAL = (
 Answer = tuple[bool, CommandOutput]
 
 
-def keep(state: State, settings: Mapping[str, Settings]) -> None:
+def keep(state: State, settings: ClusterSettings) -> None:
     """Have all connections of the run be as this module says, those that are made later as well; once a run."""
     # Words in another encoding: paramiko (5.0) would raise where they are read, and all that comes after would be lost.
     paramiko.file.u = lambda data: data.decode(errors="replace")  # type: ignore[attr-defined]
@@ -48,8 +48,7 @@ def keep(state: State, settings: Mapping[str, Settings]) -> None:
     # gevent prints the traceback of what a greenlet raises, though pyinfra takes it and prints its message.
     hub.NOT_ERROR = tuple({*hub.NOT_ERROR, PyinfraError})
     for host in state.inventory:
-        own = settings[host.name]
-        Connection(host, own.commands_per_connection, own.timeout_s(SILENT_S), own.timeout_s(COMMAND_S))
+        Connection(host, settings.commands_per_connection, settings.timeout_s(SILENT_S), settings.timeout_s(COMMAND_S))
 
 
 def lost(host: Host) -> str:

@@ -10,7 +10,8 @@ from pyinfra.api import Config, Host, State
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_state
 
-from kubestage.settings import Cluster, SettingsError, load
+from kubestage.checks.load import load
+from kubestage.settings import Cluster, SettingsError
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ class Target:
 
     def outside_address(self, name: str) -> str:
         """Where people reach a host: its public address, else where SSH does."""
-        return str(self.cluster.settings[name].public_address or self.data(name, "ssh_hostname") or name)
+        return str(self.cluster.hosts[name].public_address or self.data(name, "ssh_hostname") or name)
 
 
 def read(inventory: str, checkout: Path = CHECKOUT) -> Target:

@@ -13,7 +13,7 @@ from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.facts.unknown import Unknown
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings, HostSettings
 from kubestage.stacks.storage import STORAGE_CLASS
 
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"  # kubeadm's own
@@ -35,13 +35,19 @@ class HostPlan:
     kubeconfig: Path
 
     @property
-    def settings(self) -> Settings:
-        return self.checked.cluster.settings[self.name]
+    def settings(self) -> ClusterSettings:
+        """The cluster's."""
+        return self.checked.cluster.common
 
     @property
-    def cluster(self) -> Mapping[str, Settings]:
-        """Every host's settings, by its name."""
-        return self.checked.cluster.settings
+    def host_settings(self) -> HostSettings:
+        """The host's own."""
+        return self.hosts[self.name]
+
+    @property
+    def hosts(self) -> Mapping[str, HostSettings]:
+        """Every host's own settings, by its name."""
+        return self.checked.cluster.hosts
 
     @property
     def control_plane(self) -> str:
@@ -107,6 +113,5 @@ class HostPlan:
 
     def taints(self, name: str) -> tuple[str, ...]:
         """The taints that the node `name` is to have."""
-        settings = self.cluster[name]
-        own = () if name != self.control_plane or settings.schedule_on_control_plane else (CONTROL_PLANE_TAINT,)
-        return (*settings.node_taints, *own)
+        own = () if name != self.control_plane or self.settings.schedule_on_control_plane else (CONTROL_PLANE_TAINT,)
+        return (*self.hosts[name].node_taints, *own)

@@ -7,7 +7,7 @@ import sys
 
 from kubestage.cluster.inventory import TargetError, read
 from kubestage.commands.api import Api, connected
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.settings.values import DASHBOARD_FLAVOURS
 from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
 
@@ -38,7 +38,7 @@ def running_flavour(api: Api) -> str:
     return next((name for name in names if name in DASHBOARD_FLAVOURS), "")
 
 
-def new_token(api: Api, settings: Settings, flavour: str) -> str:
+def new_token(api: Api, settings: ClusterSettings, flavour: str) -> str:
     """A token of people's account. ApiException where the dashboard is not in the cluster."""
     spec = {"audiences": token_audiences(settings, flavour), "expirationSeconds": TOKEN_LIFETIME_S}
     path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{PEOPLE}/token"

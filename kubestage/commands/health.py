@@ -18,7 +18,7 @@ from kubestage.commands.api import Api
 from kubestage.commands.web import Site, SiteError
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.pressure import by_summary, conditions, pressures, told
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
 
 # Stack -> the site by which it is asked for, and what it says to whom it does not know. That of the ingress is one that
@@ -88,7 +88,7 @@ def shortages(nodes: Iterable[Any], summaries: Mapping[str, Mapping[str, Any]]) 
     return lines
 
 
-def ask_sites(settings: Settings, addresses: Mapping[str, str], ca: Path | None) -> dict[str, dict[str, Answer]]:
+def ask_sites(settings: ClusterSettings, addresses: Mapping[str, str], ca: Path | None) -> dict[str, dict[str, Answer]]:
     """Stack -> node -> what its site answers there, at the node's address of `addresses`; all at once.
 
     The certificate has to be of `ca`, or of a CA that this machine trusts where there is none.
@@ -118,7 +118,7 @@ def ask_site(address: str, port: int, host: str, context: ssl.SSLContext) -> Ans
 
 
 def platform_health(
-    settings: Settings,
+    settings: ClusterSettings,
     names: Sequence[str],
     nodes: Iterable[Any],
     short: Sequence[str],

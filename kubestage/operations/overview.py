@@ -10,11 +10,11 @@ from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
 from kubestage.output.overview import Place, overview, text
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 
 
 @operation()
-def shown(settings: Settings, place: Place, ca: Path) -> Generator[StringCommand, None, None]:
+def shown(settings: ClusterSettings, place: Place, ca: Path) -> Generator[StringCommand, None, None]:
     """Print what is where, from the host whose operation this is; `ca`: this machine's copy of the CA, if there is one.
 
     Never a change.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kubestage.output.table import table
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.registry import DEFAULT_USER, USERS
 from kubestage.stacks.storage import STORAGE_CLASS
 
@@ -50,14 +50,14 @@ class Overview:
         return replace(self, rows=tuple(replace(row, health=health.get(row.what, "")) for row in self.rows))
 
 
-def overview(settings: Settings, place: Place, has_ca: bool) -> Overview:
+def overview(settings: ClusterSettings, place: Place, has_ca: bool) -> Overview:
     """The platform as settings have it; `has_ca`: whether its sites' certificate is of a CA of its own."""
     addresses = " ".join(dict.fromkeys(place.addresses.values()))
     note = f"Every node serves the sites, so let your DNS or /etc/hosts lead their names to any of: {addresses}"
     return Overview(tuple(_rows(settings, place, has_ca)), (note,) if "ingress" in settings.stacks else ())
 
 
-def _rows(settings: Settings, place: Place, has_ca: bool) -> Iterator[Row]:
+def _rows(settings: ClusterSettings, place: Place, has_ca: bool) -> Iterator[Row]:
     yield Row("API", place.server, "kubernetes-admin", str(place.folder / "kubeconfig"))
     if "ingress" in settings.stacks:
         trust = f"make trust INVENTORY={place.inventory}" if has_ca else ""

@@ -10,7 +10,7 @@ KEYRINGS = "/etc/apt/keyrings"
 
 def sources(plan: HostPlan) -> list[Source]:
     """The two repositories of the mirror profile: Kubernetes' is flat, Docker's is by release."""
-    profile = plan.settings.profile.filled(os=plan.report.os_id)
+    profile = plan.host_settings.profile.filled(os=plan.report.os_id)
     return [
         Source(profile.kubernetes_apt, "/", (), profile.kubernetes_key, f"{KEYRINGS}/kubestage-kubernetes.asc"),
         Source(
@@ -27,9 +27,9 @@ def runtime_packages(plan: HostPlan) -> dict[str, str]:
     """containerd and Docker: name -> version as Docker's own repository writes it (5:29.9.3-1~debian.12~bookworm)."""
     system = plan.report
     release = f"1~{system.os_id}.{system.os_version}~{system.os_codename}"
-    docker = f"5:{plan.settings.docker_version}-{release}"
+    docker = f"5:{plan.host_settings.docker_version}-{release}"
     return {
-        "containerd.io": f"{plan.settings.containerd_version}-{release}",
+        "containerd.io": f"{plan.host_settings.containerd_version}-{release}",
         "docker-ce-cli": docker,
         "docker-ce": docker,
     }
@@ -37,4 +37,4 @@ def runtime_packages(plan: HostPlan) -> dict[str, str]:
 
 def kubernetes_packages(plan: HostPlan) -> dict[str, str]:
     """kubeadm, kubelet and kubectl: name -> version."""
-    return dict.fromkeys(("kubelet", "kubeadm", "kubectl"), plan.settings.kubernetes_package_version)
+    return dict.fromkeys(("kubelet", "kubeadm", "kubectl"), plan.host_settings.kubernetes_package_version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings, HostSettings
 from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.network import flannel
 
@@ -13,7 +13,7 @@ _SERVERS = {"docker.io": "https://registry-1.docker.io"}
 _KUBEADM = "registry.k8s.io"  # its own images
 
 
-def asked(settings: Settings, registry: str) -> list[str]:
+def asked(settings: HostSettings, registry: str) -> list[str]:
     """The addresses at which containerd asks for a registry's images, in its order; one at least.
 
     The registry itself is the last of them, where the mirror profile allows it or has no mirror for it.
@@ -25,7 +25,7 @@ def asked(settings: Settings, registry: str) -> list[str]:
     return addresses
 
 
-def registries(settings: Settings) -> list[str]:
+def registries(settings: ClusterSettings) -> list[str]:
     """The registries of all images that the cluster runs, sorted."""
     manifests = [stack.manifest.content for stack in (flannel(settings), *chosen(settings).values())]
     images = [settings.pause_image, *re.findall(r"^[- ]*image: *(\S+)", "\n".join(manifests), re.MULTILINE)]

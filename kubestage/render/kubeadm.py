@@ -11,7 +11,7 @@ import yaml
 from kubestage.kubernetes import CRI_SOCKET, DISCOVERY, ENDPOINT
 from kubestage.render import static_pods
 from kubestage.render.merge import merged
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings, HostSettings
 
 _API = "kubeadm.k8s.io/v1beta4"
 # kubeadm's own bounds on what init and join wait for (v1beta4, Timeouts), in seconds.
@@ -25,28 +25,28 @@ _TIMEOUTS = {
 }
 
 
-def apiserver_names(settings: Settings, name: str, address: str) -> list[str]:
+def apiserver_names(settings: ClusterSettings, own: HostSettings, name: str, address: str) -> list[str]:
     """What settings put into the API server's certificate, beside kubeadm's own names; sorted."""
-    return sorted({each for each in (address, name, settings.public_address, *settings.api_extra_sans) if each})
+    return sorted({each for each in (address, name, own.public_address, *settings.api_extra_sans) if each})
 
 
-def worker_images(settings: Settings) -> list[str]:
+def worker_images(settings: ClusterSettings) -> list[str]:
     """The images that every worker runs, beside those that kubeadm alone can name."""
     return [settings.pause_image, settings.flannel_cni_plugin_image, settings.flannel_image]
 
 
-def timeouts(settings: Settings) -> dict[str, str]:
+def timeouts(settings: ClusterSettings) -> dict[str, str]:
     """kubeadm's waits, scaled as all others of a run."""
     return {name: f"{settings.timeout_s(seconds)}s" for name, seconds in _TIMEOUTS.items()}
 
 
-def init_configuration(settings: Settings, name: str, address: str) -> str:
+def init_configuration(settings: ClusterSettings, own: HostSettings, name: str, address: str) -> str:
     """YAML for `kubeadm init --config` on the control plane host `name`, whose private address is `address`."""
-    node = _node_registration(name, address, settings.kubeadm_ignore_preflight)
+    node = _node_registration(name, address, own.kubeadm_ignore_preflight)
     if settings.schedule_on_control_plane:
         node["taints"] = []  # left out, kubeadm puts its own
     components = static_pods.components(settings)
-    components["apiServer"]["certSANs"] = apiserver_names(settings, name, address)
+    components["apiServer"]["certSANs"] = apiserver_names(settings, own, name, address)
     documents: list[dict[str, Any]] = [
         {
             "apiVersion": _API,
@@ -62,7 +62,7 @@ def init_configuration(settings: Settings, name: str, address: str) -> str:
             "kind": "ClusterConfiguration",
             "clusterName": settings.cluster_name,
             "controlPlaneEndpoint": ENDPOINT,
-            "kubernetesVersion": f"v{settings.kubernetes_version}",
+            "kubernetesVersion": f"v{own.kubernetes_version}",
             "networking": {
                 "dnsDomain": settings.cluster_domain,
                 "podSubnet": settings.pod_cidr,

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from kubestage.host_file import HostFile
-from kubestage.settings import Settings
+from kubestage.settings import HostSettings
 from kubestage.started import recorded
 
 _FOLDER = "/etc/kubernetes/kubelet.conf.d"
@@ -28,7 +28,7 @@ Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-
 """
 
 
-def files(settings: Settings, name: str, resolv_conf: str) -> list[HostFile]:
+def files(settings: HostSettings, name: str, resolv_conf: str) -> list[HostFile]:
     """The settings of the kubelet of the node `name`, and what makes its unit read them.
 
     `resolv_conf`: the host's file of nameservers, which pods go by. kubeadm writes the control plane's into the

@@ -14,7 +14,7 @@ import tomli_w
 from kubestage.host_file import HostFile
 from kubestage.render import images
 from kubestage.render.merge import merged
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings, HostSettings
 from kubestage.started import recorded
 
 CERTS_D = "/etc/containerd/certs.d"
@@ -36,7 +36,7 @@ def unit_files() -> list[HostFile]:
     ]
 
 
-def containerd_config(settings: Settings) -> HostFile:
+def containerd_config(settings: ClusterSettings, own: HostSettings) -> HostFile:
     """containerd's config.toml (version 3, containerd 2). The CRI plugin is on, which Docker's package switches off."""
     runc = {
         "runtime_type": "io.containerd.runc.v2",
@@ -52,18 +52,18 @@ def containerd_config(settings: Settings) -> HostFile:
             "io.containerd.cri.v1.runtime": {"containerd": {"runtimes": {"runc": runc}}},
         },
     }
-    return HostFile(CONTAINERD_CONFIG, tomli_w.dumps(merged(ours, settings.containerd_config)), mode="600")
+    return HostFile(CONTAINERD_CONFIG, tomli_w.dumps(merged(ours, own.containerd_config)), mode="600")
 
 
-def registry_hosts(settings: Settings) -> list[HostFile]:
+def registry_hosts(own: HostSettings) -> list[HostFile]:
     """certs.d/REGISTRY/hosts.toml of every registry that has a mirror: containerd asks the mirrors in their order.
 
     What is asked last is the registry itself, or the last mirror where the profile allows no fallback
     (https://github.com/containerd/containerd/blob/main/docs/hosts.md: `server`).
     """
     files = []
-    for registry in settings.profile.registries:
-        *mirrors, last = images.asked(settings, registry)
+    for registry in own.profile.registries:
+        *mirrors, last = images.asked(own, registry)
         content = {"server": last, **_host(last), "host": {address: _host(address) for address in mirrors}}
         files.append(HostFile(f"{CERTS_D}/{registry}/hosts.toml", f"{MIRROR_MARK}\n{tomli_w.dumps(content)}"))
     return files
@@ -84,12 +84,12 @@ def registry_trust(registry: str, ca: str, ca_path: str) -> list[HostFile]:
     ]
 
 
-def docker_config(settings: Settings) -> HostFile:
+def docker_config(settings: ClusterSettings, own: HostSettings) -> HostFile:
     """Docker's daemon.json. Docker can ask mirrors for docker.io alone.
 
     Lists of the setting are put behind ours: replacing ours would take the cgroup driver or the mirror away.
     """
-    mirrors = list(settings.profile.registries.get("docker.io", ()))
+    mirrors = list(own.profile.registries.get("docker.io", ()))
     ours: dict[str, Any] = {
         "exec-opts": [f"native.cgroupdriver={settings.cgroup_driver}"],
         "log-driver": "json-file",
@@ -98,9 +98,9 @@ def docker_config(settings: Settings) -> HostFile:
             address.removeprefix("http://") for address in mirrors if address.startswith("http://")
         ],
     }
-    extra = dict(settings.docker_config)
+    extra = dict(own.docker_config)
     if extra.get("log-driver", "json-file") in ("json-file", "local"):  # others refuse these options
-        ours["log-opts"] = {"max-size": settings.docker_log_max_size, "max-file": str(settings.docker_log_max_files)}
+        ours["log-opts"] = {"max-size": own.docker_log_max_size, "max-file": str(own.docker_log_max_files)}
     for key in ("exec-opts", "insecure-registries"):
         extra[key] = [*ours[key], *extra.get(key, ())]
     return HostFile(DOCKER_CONFIG, json.dumps(merged(ours, extra), indent=2) + "\n", mode="600")

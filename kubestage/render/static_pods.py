@@ -9,7 +9,7 @@ from typing import Any
 
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import STATIC_PODS_FILES
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.settings.component_flags import AUDIT_LOG, Flags
 
 # A static pod -> what its settings are called: NAME_extra_args, NAME_files.
@@ -21,13 +21,13 @@ _SETTINGS = {
 }
 
 
-def own_flags(settings: Settings, pod: str) -> Flags:
+def own_flags(settings: ClusterSettings, pod: str) -> Flags:
     """The flags that the user gives to a static pod."""
     given: Flags = getattr(settings, f"{_SETTINGS[pod]}_extra_args")
     return given
 
 
-def flags(settings: Settings, pod: str) -> Flags:
+def flags(settings: ClusterSettings, pod: str) -> Flags:
     """The flags of a static pod that settings decide; kubeadm decides all others."""
     if pod != "kube-apiserver":
         return own_flags(settings, pod)
@@ -57,7 +57,7 @@ class MountedFile:
     file: HostFile
 
 
-def mounted_files(settings: Settings, pod: str) -> list[MountedFile]:
+def mounted_files(settings: ClusterSettings, pod: str) -> list[MountedFile]:
     """The user's files for a static pod, read on this machine; sorted by their paths. Rules have judged them."""
     if pod == "etcd":  # kubeadm mounts none into it
         return []
@@ -70,12 +70,12 @@ def mounted_files(settings: Settings, pod: str) -> list[MountedFile]:
     return found
 
 
-def host_files(settings: Settings) -> list[HostFile]:
+def host_files(settings: ClusterSettings) -> list[HostFile]:
     """All that mounted_files has, as it is on the control plane host; each once."""
     return list({one.file.path: one.file for pod in _SETTINGS for one in mounted_files(settings, pod)}.values())
 
 
-def _volumes(settings: Settings, pod: str) -> list[dict[str, Any]]:
+def _volumes(settings: ClusterSettings, pod: str) -> list[dict[str, Any]]:
     """kubeadm's HostPathMounts of a static pod: the user's files, and the folder to which an audit log is written."""
     volumes: list[dict[str, Any]] = [
         {
@@ -96,7 +96,7 @@ def _volumes(settings: Settings, pod: str) -> list[dict[str, Any]]:
     return volumes
 
 
-def components(settings: Settings) -> dict[str, dict[str, Any]]:
+def components(settings: ClusterSettings) -> dict[str, dict[str, Any]]:
     """The fields of kubeadm's ClusterConfiguration that are about static pods."""
 
     def arguments(pod: str) -> list[dict[str, str]]:

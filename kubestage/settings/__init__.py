@@ -1,8 +1,8 @@
-"""Group data as one validated object a host, and every error at once."""
+"""Settings: their types, and what is told where one is wrong."""
 
-from .cluster import Cluster, load
-from .model import Mirror, Settings
+from .cluster import Cluster
+from .model import SETTINGS, ClusterSettings, HostSettings, Mirror
 from .problems import Problem, SettingsError
 from .values import PortRange
 
-__all__ = ["Cluster", "Mirror", "PortRange", "Problem", "Settings", "SettingsError", "load"]
+__all__ = ["SETTINGS", "Cluster", "ClusterSettings", "HostSettings", "Mirror", "PortRange", "Problem", "SettingsError"]

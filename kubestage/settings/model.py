@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -27,6 +27,23 @@ KubeadmCheck = Annotated[str, AfterValidator(values.kubeadm_check)]
 Files = Annotated[dict[str, str], AfterValidator(component_flags.files)]
 _listed = Field(strict=False)  # a list as well as a tuple
 _hidden = Field(repr=False)  # what may hold passwords
+
+
+class Invalid(Exception):
+    """A setting that was asked for has no valid value, which is told of already."""
+
+
+class _Settings(BaseModel):
+    """Where it holds the valid settings of a draft alone, the others raise Invalid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Invalid(name)
+            return super().__getattr__(name)
 
 
 class Mirror(BaseModel):
@@ -54,15 +71,8 @@ class Mirror(BaseModel):
         return f"{self.files.rstrip('/')}/{address.partition('://')[2]}" if self.files else address
 
 
-class Settings(BaseModel):
-    """The settings of one host. group_data/all.py says what each is for, and its unit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kubernetes_version: Version
-    kubernetes_package_revision: Annotated[str, AfterValidator(values.package_revision)]
-    docker_version: Version
-    containerd_version: Version
+class ClusterSettings(_Settings):
+    """The settings of the cluster: one for all of its hosts. group_data/all.py says what each is for, and its unit."""
 
     pause_image: Image
     flannel_image: Image
@@ -75,9 +85,6 @@ class Settings(BaseModel):
     local_path_provisioner_image: Image
     headlamp_image: Image
     kube_web_view_image: Image
-
-    mirrors: dict[str, Mirror]  # before `mirror`, which is a name in it
-    mirror: str
 
     cluster_name: Name
     cluster_domain: Annotated[str, AfterValidator(values.cluster_domain)]
@@ -92,11 +99,6 @@ class Settings(BaseModel):
     node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
 
     cgroup_driver: Annotated[str, AfterValidator(lambda v: values.one_of(v, ("systemd", "cgroupfs"), "cgroup driver"))]
-    containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
-    docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
-    docker_log_max_size: Annotated[str, AfterValidator(values.log_size)]
-    docker_log_max_files: Count
-    kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
     kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy), _hidden]
     apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.apiserver), _hidden]
     apiserver_files: Files
@@ -107,7 +109,6 @@ class Settings(BaseModel):
     scheduler_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.scheduler), _hidden]
     scheduler_files: Files
     etcd_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.etcd), _hidden]
-    kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
 
     stacks: Annotated[tuple[Stack, ...], _listed]
     domain: Annotated[str, AfterValidator(values.site_domain)]
@@ -131,30 +132,10 @@ class Settings(BaseModel):
     storage_class: Annotated[str, AfterValidator(values.dns_name_or_empty)]
     storage_path: Annotated[str, AfterValidator(values.absolute_path)]
 
-    private_address: Annotated[str, AfterValidator(values.ipv4_or_empty)]
-    public_address: Annotated[str, AfterValidator(values.address_or_name_or_empty)]
-    node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
-    node_taints: Annotated[tuple[Taint, ...], _listed]
-    sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
-    take_over_runtime: bool
-    require_cpus: Count
-    require_memory_mib: Count
-    require_disk_mib: Count
     max_clock_skew_s: Count
 
     commands_per_connection: Count
     timeout_factor: Annotated[float, AfterValidator(values.timeout_factor)]
-
-    @property
-    def kubernetes_minor(self) -> str:
-        """As apt repositories name it: "v1.36"."""
-        major, minor, _ = parse_version(self.kubernetes_version)
-        return f"v{major}.{minor}"
-
-    @property
-    def kubernetes_package_version(self) -> str:
-        """Of kubelet, kubeadm and kubectl: "1.36.3-1.1"."""
-        return f"{self.kubernetes_version}-{self.kubernetes_package_revision}"
 
     @property
     def node_ports(self) -> PortRange:
@@ -180,7 +161,50 @@ class Settings(BaseModel):
         """Whether the sites' certificate is of a CA that the platform knows: its own, or the user's."""
         return bool(self.ca_certificate or not self.wildcard_certificate)
 
+
+class HostSettings(_Settings):
+    """The settings of one host: what may be another on each. group_data/all.py says what each is for, and its unit."""
+
+    kubernetes_version: Version
+    kubernetes_package_revision: Annotated[str, AfterValidator(values.package_revision)]
+    docker_version: Version
+    containerd_version: Version
+
+    mirrors: dict[str, Mirror]  # before `mirror`, which is a name in it
+    mirror: str
+
+    containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
+    docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
+    docker_log_max_size: Annotated[str, AfterValidator(values.log_size)]
+    docker_log_max_files: Count
+    kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
+    kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
+
+    private_address: Annotated[str, AfterValidator(values.ipv4_or_empty)]
+    public_address: Annotated[str, AfterValidator(values.address_or_name_or_empty)]
+    node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
+    node_taints: Annotated[tuple[Taint, ...], _listed]
+    sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
+    take_over_runtime: bool
+    require_cpus: Count
+    require_memory_mib: Count
+    require_disk_mib: Count
+
+    @property
+    def kubernetes_minor(self) -> str:
+        """As apt repositories name it: "v1.36"."""
+        major, minor, _ = parse_version(self.kubernetes_version)
+        return f"v{major}.{minor}"
+
+    @property
+    def kubernetes_package_version(self) -> str:
+        """Of kubelet, kubeadm and kubectl: "1.36.3-1.1"."""
+        return f"{self.kubernetes_version}-{self.kubernetes_package_revision}"
+
     @property
     def profile(self) -> Mirror:
         """The chosen mirror, "{minor}" filled in; "{os}" is a host's: profile.filled(os=report.os_id)."""
         return self.mirrors[self.mirror].filled(minor=self.kubernetes_minor)
+
+
+SETTINGS = {**ClusterSettings.model_fields, **HostSettings.model_fields}  # all of them, by name

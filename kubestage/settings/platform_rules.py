@@ -1,15 +1,15 @@
 """Rules about the platform's settings: the sites' ports and domain, and stacks that need others.
 
-They are the whole cluster's settings, so a problem is the same on every host.
+Each rule ends where it asks for a setting that has no valid value: that one is told of already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .model import Settings
+from .draft import ALL_HOSTS, Draft
+from .model import ClusterSettings, HostSettings
 from .problems import Problem
-from .rules import Draft, ssh_port
 from .values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 
 SITES = ("dashboard", "registry")  # the stacks that have a site of their own name
@@ -19,129 +19,125 @@ _HTTP, _HTTPS = 80, 443  # what browsers ask where an address names no port
 
 
 def stacks(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("stacks"):
-        doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
-        if doubled:
-            yield Problem(
-                host, f"it names {', '.join(doubled)} more than once", "name it once", "stacks", list(s.stacks)
-            )
-        needs_ingress = [name for name in SITES if name in s.stacks]
-        if needs_ingress and "ingress" not in s.stacks:
-            yield Problem(
-                host,
-                f"{' and '.join(needs_ingress)} can't be reached without ingress",
-                f'add "ingress", or leave out {" and ".join(needs_ingress)}',
-                "stacks",
-                list(s.stacks),
-            )
-    for host, s in draft.valid("stacks", "storage_class"):
-        if "registry" in s.stacks and "storage" not in s.stacks and not s.storage_class:
-            yield Problem(
-                host,
-                "registry keeps its images on a volume, and nothing makes one",
-                'add "storage", or set storage_class to a StorageClass of your own',
-                "stacks",
-                list(s.stacks),
-            )
+    s = draft.common
+    doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
+    if doubled:
+        yield Problem(
+            ALL_HOSTS, f"it names {', '.join(doubled)} more than once", "name it once", "stacks", list(s.stacks)
+        )
+    needs_ingress = [name for name in SITES if name in s.stacks]
+    if needs_ingress and "ingress" not in s.stacks:
+        yield Problem(
+            ALL_HOSTS,
+            f"{' and '.join(needs_ingress)} can't be reached without ingress",
+            f'add "ingress", or leave out {" and ".join(needs_ingress)}',
+            "stacks",
+            list(s.stacks),
+        )
+    if "registry" in s.stacks and "storage" not in s.stacks and not s.storage_class:
+        yield Problem(
+            ALL_HOSTS,
+            "registry keeps its images on a volume, and nothing makes one",
+            'add "storage", or set storage_class to a StorageClass of your own',
+            "stacks",
+            list(s.stacks),
+        )
 
 
 def site_ports(draft: Draft) -> Iterator[Problem]:
     """The ports of the sites are NodePorts of the ingress' Service."""
     names = ("http_port", "https_port")
-    for host, s in draft.valid("stacks", *names):
-        if "ingress" in s.stacks and s.http_port == s.https_port:
+    s = draft.common
+    if "ingress" in s.stacks and s.http_port == s.https_port:
+        yield Problem(
+            ALL_HOSTS,
+            "HTTP and HTTPS can't share a port",
+            "choose another, or for HTTPS alone http_port = 0 and http_redirect = False",
+            "http_port",
+            s.http_port,
+        )
+    for name in names:
+        port: int = getattr(s, name)
+        if "ingress" in s.stacks and port and port not in s.node_ports:
             yield Problem(
-                host,
-                "HTTP and HTTPS can't share a port",
-                "choose another, or for HTTPS alone http_port = 0 and http_redirect = False",
-                "http_port",
-                s.http_port,
+                ALL_HOSTS,
+                f"it is outside of node_port_range = {s.node_port_range!r}, and sites are served by NodePorts",
+                f"choose a port of that range, or widen it to include {port}",
+                name,
+                port,
             )
-    for host, s in draft.valid("stacks", "node_port_range", *names):
-        for name in names:
-            port: int = getattr(s, name)
-            if "ingress" in s.stacks and port and port not in s.node_ports:
-                yield Problem(
-                    host,
-                    f"it is outside of node_port_range = {s.node_port_range!r}, and sites are served by NodePorts",
-                    f"choose a port of that range, or widen it to include {port}",
-                    name,
-                    port,
-                )
-    for host, s in draft.valid("stacks", "node_port_reserved", "api_port", *names):
-        taken = _taken(draft, s)
-        for name in names:
-            port = getattr(s, name)
-            if "ingress" in s.stacks and port in taken:
-                yield Problem(host, f"{taken[port]}, so no site can have it", "choose another port", name, port)
+    taken = _taken(draft, s)
+    for name in names:
+        port = getattr(s, name)
+        if "ingress" in s.stacks and port in taken:
+            yield Problem(ALL_HOSTS, f"{taken[port]}, so no site can have it", "choose another port", name, port)
 
 
-def _taken(draft: Draft, settings: Settings) -> dict[int, str]:
+def _taken(draft: Draft, settings: ClusterSettings) -> dict[int, str]:
     """Ports that are given away by settings -> to whom."""
     taken = dict.fromkeys(settings.reserved_ports, "node_port_reserved holds it")
     taken |= dict.fromkeys((*NODE_PORTS_OF_KUBERNETES, *CONTROL_PLANE_PORTS), "Kubernetes itself listens on it")
     taken[FLANNEL_VXLAN_PORT] = "the pod network listens on it"
     taken[settings.api_port] = "the API server listens on it"
-    return taken | dict.fromkeys((ssh_port(data) for data in draft.raw.values()), "SSH listens on it")
+    return taken | dict.fromkeys(draft.ssh_ports, "SSH listens on it")
 
 
 def redirect(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("stacks", "http_port", "https_port", "http_redirect"):
-        if "ingress" not in s.stacks or not s.http_redirect:
-            continue
-        if not s.http_port:
-            why, remedy = "there is no HTTP to redirect from: http_port is 0", "set it to False"
-        elif s.https_port != _HTTPS:
-            why = f"a redirect goes to port {_HTTPS}, and https_port is {s.https_port}"
-            remedy = f"set it to False, or https_port to {_HTTPS}"
-        elif s.http_port != _HTTP:
-            # Envoy keeps the port that was asked, unless it is HTTP's own.
-            why = f"a redirect would go to HTTPS on port {s.http_port}, where HTTP is served"
-            remedy = f"set it to False, or http_port to {_HTTP}"
-        else:
-            continue
-        yield Problem(host, why, remedy, "http_redirect", True)
+    s = draft.common
+    if "ingress" not in s.stacks or not s.http_redirect:
+        return
+    if not s.http_port:
+        why, remedy = "there is no HTTP to redirect from: http_port is 0", "set it to False"
+    elif s.https_port != _HTTPS:
+        why = f"a redirect goes to port {_HTTPS}, and https_port is {s.https_port}"
+        remedy = f"set it to False, or https_port to {_HTTPS}"
+    elif s.http_port != _HTTP:
+        # Envoy keeps the port that was asked, unless it is HTTP's own.
+        why = f"a redirect would go to HTTPS on port {s.http_port}, where HTTP is served"
+        remedy = f"set it to False, or http_port to {_HTTP}"
+    else:
+        return
+    yield Problem(ALL_HOSTS, why, remedy, "http_redirect", True)
 
 
 def replicas(draft: Draft) -> Iterator[Problem]:
-    placed = dict(draft.valid("node_taints", "schedule_on_control_plane"))
-    room = sum(draft.takes_pods(host, s) for host, s in placed.items())
-    if len(placed) < len(draft.nodes) or (not room and draft.alone):
+    room = draft.room
+    if not room and draft.alone:
         return  # what is wrong there is told of already
-    for host, s in draft.valid("stacks", "ingress_replicas"):
-        if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
-            yield Problem(
-                host,
-                f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
-                f"set it to {room}, or add workers" if room else "leave a worker without a taint in node_taints",
-                "ingress_replicas",
-                s.ingress_replicas,
-            )
+    s = draft.common
+    if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
+        yield Problem(
+            ALL_HOSTS,
+            f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
+            f"set it to {room}, or add workers" if room else "leave a worker without a taint in node_taints",
+            "ingress_replicas",
+            s.ingress_replicas,
+        )
 
 
 def dashboard(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("stacks", "dashboard_flavour", "dashboard_admin"):
-        if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
-            yield Problem(
-                host,
-                "kube-web-view changes nothing, whoever is let in",
-                'set it to False, or dashboard_flavour = "headlamp"',
-                "dashboard_admin",
-                True,
-            )
+    s = draft.common
+    if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
+        yield Problem(
+            ALL_HOSTS,
+            "kube-web-view changes nothing, whoever is let in",
+            'set it to False, or dashboard_flavour = "headlamp"',
+            "dashboard_admin",
+            True,
+        )
 
 
 def site_domain(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("domain", "cluster_domain"):
-        if _asked_of_the_cluster(s.domain, s.cluster_domain):
-            others = (name for name in _EXAMPLES if not _asked_of_the_cluster(name, s.cluster_domain))
-            yield Problem(
-                host,
-                f"pods would ask the cluster's own DNS for it: it is in cluster_domain = {s.cluster_domain!r}",
-                f'choose a domain of its own, e.g. "{next(others)}"',
-                "domain",
-                s.domain,
-            )
+    s = draft.common
+    if _asked_of_the_cluster(s.domain, s.cluster_domain):
+        others = (name for name in _EXAMPLES if not _asked_of_the_cluster(name, s.cluster_domain))
+        yield Problem(
+            ALL_HOSTS,
+            f"pods would ask the cluster's own DNS for it: it is in cluster_domain = {s.cluster_domain!r}",
+            f'choose a domain of its own, e.g. "{next(others)}"',
+            "domain",
+            s.domain,
+        )
 
 
 _EXAMPLES = ("lab.test", "platform.example")
@@ -154,56 +150,57 @@ def _asked_of_the_cluster(domain: str, cluster_domain: str) -> bool:
 
 
 def site_names(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("stacks", "domain"):
-        if host in (f"{name}.{s.domain}" for name in SITES if name in s.stacks):
+    s = draft.common
+    for site in (f"{name}.{s.domain}" for name in SITES if name in s.stacks):
+        if site in draft.raw:
             yield Problem(
-                host,
+                site,
                 f"a site of the platform has this name: domain = {s.domain!r}",
                 "rename the host in the inventory, or choose another domain",
             )
 
 
-def own_registry(draft: Draft) -> Iterator[Problem]:
+def own_registry(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
     """Its certs.d/NAME/hosts.toml is what makes hosts trust its certificate."""
-    for host, s in draft.valid("stacks", "domain", "https_port", "mirror", "mirrors"):
-        profile = draft.raw[host]["mirrors"].get(s.mirror)
-        if "registry" in s.stacks and profile and s.site("registry") in profile["registries"]:
-            yield Problem(
-                host,
-                "it is the platform's own registry, which has no mirror",
-                "remove it",
-                f"mirrors.{s.mirror}.registries",
-                s.site("registry"),
-            )
+    s = draft.common
+    profile = own.mirrors.get(own.mirror)
+    if "registry" in s.stacks and profile and s.site("registry") in profile.registries:
+        yield Problem(
+            host,
+            "it is the platform's own registry, which has no mirror",
+            "remove it",
+            f"mirrors.{own.mirror}.registries",
+            s.site("registry"),
+        )
 
 
 def images(draft: Draft) -> Iterator[Problem]:
     """The registry comes up after what it stands on: a cold start would never end."""
-    names = [name for name in Settings.model_fields if name.endswith("_image")]
-    for host, s in draft.valid("stacks", "domain", "https_port", *names):
-        for name in names:
-            image: str = getattr(s, name)
-            if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
-                yield Problem(
-                    host,
-                    "it would come from the platform's own registry, which can't start before it",
-                    "name a registry outside of the cluster",
-                    name,
-                    image,
-                )
+    names = [name for name in ClusterSettings.model_fields if name.endswith("_image")]
+    s = draft.common
+    for name in names:
+        image: str = getattr(s, name)
+        if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
+            yield Problem(
+                ALL_HOSTS,
+                "it would come from the platform's own registry, which can't start before it",
+                "name a registry outside of the cluster",
+                name,
+                image,
+            )
 
 
 def pull_namespaces(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("registry_pull_namespaces"):
-        for name in s.registry_pull_namespaces:
-            if name in NAMESPACES:
-                yield Problem(
-                    host,
-                    f'the namespace "{name}" is the platform\'s own',
-                    "leave it out: pods of yours belong in a namespace of yours",
-                    "registry_pull_namespaces",
-                    list(s.registry_pull_namespaces),
-                )
+    s = draft.common
+    for name in s.registry_pull_namespaces:
+        if name in NAMESPACES:
+            yield Problem(
+                ALL_HOSTS,
+                f'the namespace "{name}" is the platform\'s own',
+                "leave it out: pods of yours belong in a namespace of yours",
+                "registry_pull_namespaces",
+                list(s.registry_pull_namespaces),
+            )
 
 
 RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
@@ -214,7 +211,7 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     dashboard,
     site_domain,
     site_names,
-    own_registry,
     images,
     pull_namespaces,
 )
+HOST_RULES: tuple[Callable[[Draft, str, HostSettings], Iterator[Problem]], ...] = (own_registry,)

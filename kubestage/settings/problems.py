@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .model import Settings
+from .model import SETTINGS
 
 ABSENT: Any = object()  # "this problem is about no value in particular"
 _LONGEST_VALUE = 120  # characters of a value that a message quotes
@@ -15,7 +15,7 @@ _LONGEST_VALUE = 120  # characters of a value that a message quotes
 _SECRET_WORDS = ("registry_user", "pass", "_pw", "secret", "token", "credential", "auth")
 
 # Settings that take what may be a password.
-_HIDDEN = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
+_HIDDEN = tuple(name for name, field in SETTINGS.items() if not field.repr)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.dashboard import dashboard
 from kubestage.stacks.ingress import ingress
 from kubestage.stacks.metrics import metrics
@@ -13,6 +13,6 @@ from kubestage.stacks.storage import storage
 _STACKS = {"storage": storage, "ingress": ingress, "registry": registry, "dashboard": dashboard, "metrics": metrics}
 
 
-def chosen(settings: Settings) -> dict[str, Stack]:
+def chosen(settings: ClusterSettings) -> dict[str, Stack]:
     """The stacks that are on, by their name in settings.stacks."""
     return {name: make(settings) for name, make in _STACKS.items() if name in settings.stacks}

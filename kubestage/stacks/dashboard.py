@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kubestage.facts.kubernetes import Workload
 from kubestage.kubernetes import KUBECTL
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks import sites
 from kubestage.stacks.stack import Stack, manifest, render
 
@@ -22,28 +22,28 @@ _KEYS, _KEYS_DIGEST = "@SIGNING_KEYS@", "@SIGNING_KEYS_DIGEST@"
 _SHOW_KEYS = f"{KUBECTL} get --raw /openid/v1/jwks"
 
 
-def flavours(settings: Settings) -> dict[str, Stack]:
+def flavours(settings: ClusterSettings) -> dict[str, Stack]:
     """Every flavour by its name, as settings.dashboard_flavour has it."""
     return {"headlamp": headlamp(settings), "kube-web-view": kube_web_view(settings)}
 
 
-def dashboard(settings: Settings) -> Stack:
+def dashboard(settings: ClusterSettings) -> Stack:
     """The flavour that the settings choose."""
     return flavours(settings)[settings.dashboard_flavour]
 
 
-def other_dashboard(settings: Settings) -> Stack:
+def other_dashboard(settings: ClusterSettings) -> Stack:
     """The flavour that the settings do not choose. It has the same namespace, and goes before the other one comes."""
     (stack,) = (stack for name, stack in flavours(settings).items() if name != settings.dashboard_flavour)
     return stack
 
 
-def token_audiences(settings: Settings, flavour: str) -> list[str]:
+def token_audiences(settings: ClusterSettings, flavour: str) -> list[str]:
     """For whom a person's token is: for the API where Headlamp passes it on, else for the site alone."""
     return [] if flavour == "headlamp" else [_site(settings)]
 
 
-def headlamp(settings: Settings) -> Stack:
+def headlamp(settings: ClusterSettings) -> Stack:
     """Headlamp, whose login takes a token for the API."""
     content = manifest(
         "headlamp",
@@ -57,7 +57,7 @@ def headlamp(settings: Settings) -> Stack:
     return Stack("headlamp", content, workloads=(Workload(NAMESPACE, "Deployment", "headlamp"),))
 
 
-def kube_web_view(settings: Settings) -> Stack:
+def kube_web_view(settings: ClusterSettings) -> Stack:
     """kube-web-view behind an Envoy that checks tokens by the cluster's own keys; a run renews the keys."""
     configuration = render(
         "kube-web-view/envoy.yaml.j2",
@@ -90,16 +90,16 @@ def kube_web_view(settings: Settings) -> Stack:
     )
 
 
-def _access(settings: Settings, reader: str) -> str:
+def _access(settings: ClusterSettings, reader: str) -> str:
     """The namespace, people's account, and what `reader`, an account there, may read."""
     return render("dashboard/access.yaml.j2", settings, namespace=NAMESPACE, people=PEOPLE, reader=reader)
 
 
-def _site(settings: Settings) -> str:
+def _site(settings: ClusterSettings) -> str:
     return f"https://{settings.site('dashboard')}"
 
 
-def _issuer(settings: Settings) -> str:
+def _issuer(settings: ClusterSettings) -> str:
     """As whom the API server signs tokens: kubeadm's default, or the flag's first value."""
     (issuer, *_) = settings.apiserver_extra_args.get("service-account-issuer", ("",))
     return issuer or f"https://kubernetes.default.svc.{settings.cluster_domain}"

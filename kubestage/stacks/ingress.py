@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubestage.certificates.platform import CLIENT, PKI, SERVER, wildcard_names
 from kubestage.facts.kubernetes import Workload
 from kubestage.kubernetes import MANIFESTS
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.sites import WILDCARD
 from kubestage.stacks.stack import Secret, Stack, manifest, render
 
@@ -19,7 +19,7 @@ XDS_USES = {"contour": SERVER, "envoy": CLIENT}  # the names of the Services: an
 _DEFAULT_BACKEND_PORT = 8080
 
 
-def ingress(settings: Settings) -> Stack:
+def ingress(settings: ClusterSettings) -> Stack:
     """All of the ingress; Contour's CRDs come from a file on the control plane host."""
     content = manifest(
         "ingress",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubestage.certificates.platform import PKI, SERVER
 from kubestage.facts.kubernetes import Workload
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack import Secret, Stack, manifest
 
 NAMESPACE = "kube-system"  # upstream's
@@ -17,7 +17,7 @@ SERVING_USES = {_NAME: SERVER}
 _CA, _CERTIFICATE = "@ca@", "@certificate@"
 
 
-def metrics(settings: Settings) -> Stack:
+def metrics(settings: ClusterSettings) -> Stack:
     """metrics-server, and the API that it serves."""
     serving = Secret(
         NAMESPACE,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import yaml
 
 from kubestage.facts.kubernetes import Workload
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack import Stack, manifest, manifest_file
 
 # kubeadm's own.
@@ -16,7 +16,7 @@ KUBE_PROXY = Workload("kube-system", "DaemonSet", "kube-proxy")
 RESERVED_SERVICE = "kubestage-reserved-node-ports"
 
 
-def flannel(settings: Settings) -> Stack:
+def flannel(settings: ClusterSettings) -> Stack:
     """The pod network."""
     return Stack(
         "flannel", manifest("flannel", settings), workloads=(Workload("kube-flannel", "DaemonSet", "kube-flannel-ds"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubestage.facts.kubernetes import Workload
 from kubestage.kubernetes import OURS
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.sites import ingress
 from kubestage.stacks.stack import Secret, Stack, manifest, render
 from kubestage.stacks.storage import storage_class
@@ -24,7 +24,7 @@ SUMS = f"{LOGINS}/sums"  # the site that they are for, and the SHA-256 of each o
 _USERS_DIGEST = "@users@"
 
 
-def registry(settings: Settings) -> Stack:
+def registry(settings: ClusterSettings) -> Stack:
     """The registry, its Ingress, its cleanup and its Secrets."""
     users = Secret(NAMESPACE, "registry-users", {"htpasswd": HTPASSWD})
     pull = (

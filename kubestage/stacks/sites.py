@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubestage.certificates.platform import WILDCARD_CERTIFICATE, WILDCARD_KEY
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack import Secret, render
 
 WILDCARD = Secret(
@@ -14,7 +14,7 @@ WILDCARD = Secret(
 )
 
 
-def ingress(settings: Settings, name: str, namespace: str, service: str, port: int) -> str:
+def ingress(settings: ClusterSettings, name: str, namespace: str, service: str, port: int) -> str:
     """The Ingress `name` (YAML) that serves NAME.<domain> from `service`'s `port`.
 
     No limits of size or time stand in the way of uploads, downloads and websockets.

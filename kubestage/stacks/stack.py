@@ -15,7 +15,7 @@ from kubestage.facts.kubernetes import Workload
 from kubestage.facts.stack_objects import ObjectName
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import MANIFESTS
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.labels import labelled
 
 _templates = Environment(
@@ -87,7 +87,7 @@ def _name(document: dict[str, Any]) -> ObjectName:
     return ObjectName(group, document["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
-def manifest(name: str, settings: Settings, **values: object) -> HostFile:
+def manifest(name: str, settings: ClusterSettings, **values: object) -> HostFile:
     """The manifest of the stack `name`: files/NAME/NAME.yaml.j2 with `settings` and `values` filled in."""
     return manifest_file(name, render(f"{name}/{name}.yaml.j2", settings, **values))
 
@@ -97,6 +97,6 @@ def manifest_file(stack: str, content: str) -> HostFile:
     return HostFile(f"{MANIFESTS}/{stack}.yaml", labelled(content, stack))
 
 
-def render(template: str, settings: Settings, **values: object) -> str:
+def render(template: str, settings: ClusterSettings, **values: object) -> str:
     """A template of files/ with `settings` and `values` filled in."""
     return _templates.get_template(template).render(settings=settings, **values)

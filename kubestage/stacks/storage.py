@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kubestage.facts.kubernetes import Workload
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack import Stack, manifest
 
 STORAGE_CLASS = "local-path"
 
 
-def storage(settings: Settings) -> Stack:
+def storage(settings: ClusterSettings) -> Stack:
     """The provisioner. Volumes are folders in settings.storage_path of the node where their first pod runs."""
     return Stack(
         "storage",
@@ -18,6 +18,6 @@ def storage(settings: Settings) -> Stack:
     )
 
 
-def storage_class(settings: Settings) -> str:
+def storage_class(settings: ClusterSettings) -> str:
     """The StorageClass of the platform's own volumes."""
     return settings.storage_class or STORAGE_CLASS

@@ -23,7 +23,7 @@ import yaml
 
 from kubestage.certificates.platform import new_ca
 from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.settings.values import STACKS
 from kubestage.stacks import dashboard
 from kubestage.stacks.registry import USERS
@@ -42,7 +42,7 @@ REGISTRY = f"registry.{DOMAIN}"
 OUTPUT = CHECKOUT / ".state" / "test-output"
 
 
-def settings() -> Settings:
+def settings() -> ClusterSettings:
     """The lab's."""
     names = ("all", "lab")
     values = {
@@ -50,7 +50,7 @@ def settings() -> Settings:
         for name in names
         for key, value in runpy.run_path(str(CHECKOUT / "group_data" / f"{name}.py")).items()
     }
-    return Settings(**{key: value for key, value in values.items() if key in Settings.model_fields})
+    return ClusterSettings(**{key: value for key, value in values.items() if key in ClusterSettings.model_fields})
 
 
 # --- The sample ------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from sample_cluster import GROUPS
 
-from kubestage.settings import Problem, Settings, SettingsError, load
-from kubestage.settings.rules import PER_HOST
+from kubestage.checks.load import load
+from kubestage.settings import SETTINGS, ClusterSettings, HostSettings, Problem, SettingsError
 
 Data = dict[str, dict[str, Any]]
 Groups = Mapping[str, Sequence[str]]
@@ -61,7 +61,7 @@ class _Draft:
         self.data = {name: copy.deepcopy(values) for name, values in data.items()}  # no host shares with another
         self.groups, self.problem = {**groups}, problem
         named = [name for name in data if name in problem.where.split(", ")]
-        everywhere = problem.setting.partition(".")[0] in Settings.model_fields.keys() - PER_HOST
+        everywhere = problem.setting.partition(".")[0] in ClusterSettings.model_fields
         self.hosts = list(data) if everywhere or not named else named
 
     def is_about_the_same(self, problem: Problem) -> bool:
@@ -160,8 +160,8 @@ def _set_all(draft: _Draft, values: Mapping[str, Any]) -> None:
         if name == "control_plane":
             draft.groups = {**draft.groups, name: [host for host, _ in value]}
             continue
-        path = name if name in Settings.model_fields else f"{profile}.{name}"
-        for host in draft.hosts if name in PER_HOST else draft.data:
+        path = name if name in SETTINGS else f"{profile}.{name}"
+        for host in draft.hosts if name in HostSettings.model_fields else draft.data:
             node, key = _place(draft.data[host], path)
             node[key] = value
 

@@ -7,11 +7,12 @@ from typing import Any
 import yaml
 from sample_cluster import GROUPS, hosts_data
 
-from kubestage.settings import Settings, load
+from kubestage.checks.load import load
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack import Stack
 
 
-def settings(**changed: Any) -> Settings:
+def settings(**changed: Any) -> ClusterSettings:
     return load(hosts_data({"domain": "lab.test", **changed}), GROUPS).common
 
 

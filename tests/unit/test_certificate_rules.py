@@ -19,7 +19,8 @@ from sample_cluster import GROUPS, hosts_data
 
 from kubestage.certificates import pem
 from kubestage.certificates.platform import given
-from kubestage.settings import Problem, SettingsError, load
+from kubestage.checks.load import load
+from kubestage.settings import Problem, SettingsError
 
 SITES = ["lab.test", "*.lab.test"]
 

@@ -23,7 +23,7 @@ pytestmark = needs_sshd
 WORKERS = 30
 HEAD = """\
 from types import SimpleNamespace
-from pyinfra import host, inventory, state
+from pyinfra import host, state
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.operations import server
@@ -35,7 +35,7 @@ if not getattr(state, "kept", False):
     factor = 1
     own = SimpleNamespace(commands_per_connection=8, timeout_s=lambda seconds: seconds * factor)
     connections.ALIVE_EVERY_S, connections.SILENT_S, connections.COMMAND_S = 0.5, 3, @COMMAND_S@
-    connections.keep(state, {each.name: own for each in inventory})
+    connections.keep(state, own)
 speaker = control_plane.of_run(state, ["cp1"], timeout_s=5)
 """
 NODES = """echo '{"items": [' """ + " ".join(f'\'{{"metadata": {{"name": "@fake/w{n}"}}}},\'' for n in range(WORKERS))

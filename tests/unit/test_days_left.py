@@ -13,11 +13,11 @@ from sample_reports import inline
 
 from kubestage.certificates import pem
 from kubestage.certificates.ending import Found
+from kubestage.checks.load import load
 from kubestage.cluster import inventory
 from kubestage.commands import days_left
 from kubestage.facts.host_certificates import HostCertificates
 from kubestage.kubernetes import KUBELET_CLIENT, KUBELET_SERVER
-from kubestage.settings import load
 
 KEY = new_key()
 

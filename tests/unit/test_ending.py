@@ -15,9 +15,9 @@ from sample_reports import control_plane, member
 from kubestage.certificates import ending, pem
 from kubestage.checks import endings
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.load import load
 from kubestage.facts.host_report import parse
 from kubestage.kubernetes import ADMIN_CONF, KUBELET_CLIENT, KUBELET_SERVER
-from kubestage.settings import load
 
 KEY = new_key()
 IS_CA = x509.BasicConstraints(ca=True, path_length=None)

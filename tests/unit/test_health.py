@@ -16,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from sample_cluster import GROUPS, hosts_data
 
 from kubestage.certificates import platform
+from kubestage.checks.load import load
 from kubestage.commands.api import Api
 from kubestage.commands.health import (
     SITES,
@@ -29,7 +30,7 @@ from kubestage.commands.health import (
     summaries,
 )
 from kubestage.facts.kubernetes import Workload
-from kubestage.settings import Settings, load
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -37,7 +38,7 @@ NAMES = ["cp1", "w1"]
 FINE = Answer(status=200, valid_until=NOW + timedelta(days=200))
 
 
-def settings(**changed: Any) -> Settings:
+def settings(**changed: Any) -> ClusterSettings:
     return load(hosts_data({"domain": "shop.example", **changed}), GROUPS).common
 
 
@@ -46,7 +47,7 @@ def node(name: str, ready: str = "True") -> Any:
 
 
 def health(
-    settings: Settings,
+    settings: ClusterSettings,
     nodes: list[Any] | None = None,
     short: Sequence[str] = (),
     ready: Mapping[Workload, tuple[int, int]] | None = None,

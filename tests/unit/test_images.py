@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sample_cluster import GROUPS, hosts_data
 from sample_stacks import settings
 
+from kubestage.checks.load import load
 from kubestage.render import images
 
 MIRROR: dict[str, Any] = {
@@ -29,7 +31,7 @@ MIRROR: dict[str, Any] = {
 )
 def test_asked(registry: str, fallback: bool, addresses: list[str]) -> None:
     own = {"mirror": "own", "mirrors": {"own": {**MIRROR, "registry_fallback": fallback}}}
-    assert images.asked(settings(**own), registry) == addresses
+    assert images.asked(load(hosts_data(own), GROUPS).hosts["cp1"], registry) == addresses
 
 
 def test_registries_of_what_runs() -> None:

@@ -10,9 +10,10 @@ import pytest
 from fake_hosts import Hosts
 from sample_cluster import GROUPS, hosts_data
 
+from kubestage.checks.load import load
 from kubestage.operations import overview as operations
 from kubestage.output.overview import Overview, Place, Row, overview, text
-from kubestage.settings import Settings, load
+from kubestage.settings import ClusterSettings
 
 PLACE = Place(
     inventory="inventory/shop.py",
@@ -23,7 +24,7 @@ PLACE = Place(
 )
 
 
-def settings(**changed: Any) -> Settings:
+def settings(**changed: Any) -> ClusterSettings:
     return load(hosts_data({"domain": "shop.example", **changed}), GROUPS).common
 
 

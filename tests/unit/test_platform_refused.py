@@ -9,7 +9,8 @@ from refusals import refused
 from sample_cluster import GROUPS, group_data, hosts_data
 from sample_stacks import documents
 
-from kubestage.settings import load, platform_rules
+from kubestage.checks.load import load
+from kubestage.settings import platform_rules
 from kubestage.stacks import catalogue, dashboard, network
 
 PASSWORD = "correct horse battery"

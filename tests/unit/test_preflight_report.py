@@ -26,6 +26,8 @@ from sample_reports import OTHER_CA, OUR_CA, bare, certificate, control_plane, i
 from stub_programs import calls, run_with
 
 from kubestage.certificates import platform
+from kubestage.checks.load import load
+from kubestage.checks.wanted import wanted
 from kubestage.facts.apt import SOURCES
 from kubestage.facts.host_report import (
     FileSystem,
@@ -37,9 +39,7 @@ from kubestage.facts.host_report import (
     Wanted,
     parse,
     runtimes,
-    wanted,
 )
-from kubestage.settings import load
 
 
 def read(text: str) -> HostReport:
@@ -148,7 +148,8 @@ def test_a_report_that_is_cut_off_is_no_report(line: str) -> None:
 
 
 def test_wanted_are_the_pinned_versions() -> None:
-    asked = wanted(load(hosts_data(), GROUPS).common)
+    cluster = load(hosts_data(), GROUPS)
+    asked = wanted(cluster.common, cluster.hosts["w1"])
     assert asked.packages == {
         "kubelet": "1.36.3-1.1",
         "kubeadm": "1.36.3-1.1",

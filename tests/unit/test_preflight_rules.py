@@ -14,10 +14,11 @@ from sample_reports import OTHER_CA, bare, control_plane, member
 
 from kubestage.checks import runtimes
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.load import load
 from kubestage.checks.preflight import RULES, WARNINGS
 from kubestage.facts.host_report import FileSystem, HostReport, Repository, parse
 from kubestage.kubernetes import RESET
-from kubestage.settings import Problem, load
+from kubestage.settings import Problem
 
 GIB = 2**20  # in KiB
 USES = ("packages", "kubelet", "images", "docker", "cni", "volumes")

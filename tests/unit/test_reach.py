@@ -14,9 +14,9 @@ from sample_reports import bare, control_plane, member
 
 from kubestage.checks import reach
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.load import load
 from kubestage.facts.host_report import HostReport, parse
 from kubestage.facts.reach import Peer, Port, Reach, Reached
-from kubestage.settings import load
 
 ONE, OTHER, THIRD = "127.0.77.1", "127.0.77.2", "127.0.77.3"
 

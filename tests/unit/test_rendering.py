@@ -13,6 +13,7 @@ from sample_cluster import GROUPS, NO_SPEAKER, group_data, hosts_data
 from sample_reports import bare
 
 from kubestage import started
+from kubestage.checks.load import load
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import parse
@@ -20,7 +21,7 @@ from kubestage.facts.kubernetes import Workload
 from kubestage.operations.apt import Source
 from kubestage.render import apt_sources, endpoint, kubeadm, kubelet, runtime, static_pods
 from kubestage.render.merge import merged
-from kubestage.settings import Cluster, Settings, load
+from kubestage.settings import Cluster, ClusterSettings, HostSettings
 from kubestage.stacks import network
 
 
@@ -28,8 +29,16 @@ def cluster(everywhere: dict[str, Any] | None = None, **single: dict[str, Any]) 
     return load(hosts_data(everywhere, **single), GROUPS)
 
 
-def settings(**changed: Any) -> Settings:
+def settings(**changed: Any) -> ClusterSettings:
     return cluster(changed).common
+
+
+def own(**changed: Any) -> HostSettings:
+    return cluster(changed).hosts["cp1"]
+
+
+def both(**changed: Any) -> tuple[ClusterSettings, HostSettings]:
+    return settings(**changed), own(**changed)
 
 
 def profile(registries: dict[str, list[str]], fallback: bool = True) -> dict[str, Any]:
@@ -64,7 +73,7 @@ class TestMerge:
 
 def init_documents(**changed: Any) -> dict[str, dict[str, Any]]:
     """kind -> document of kubeadm's configuration."""
-    text = kubeadm.init_configuration(settings(**changed), "cp1", "10.0.0.11")
+    text = kubeadm.init_configuration(*both(**changed), "cp1", "10.0.0.11")
     return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
@@ -226,7 +235,7 @@ class TestKubeadm:
 
 class TestKubelet:
     def test_its_own_settings(self) -> None:
-        known = settings(kubelet_config={"maxPods": 50, "evictionHard": {"memory.available": "1Gi"}})
+        known = own(kubelet_config={"maxPods": 50, "evictionHard": {"memory.available": "1Gi"}})
         config, unit = kubelet.files(known, "w1", "/etc/resolv.conf")
         assert (config.path, config.mode) == ("/etc/kubernetes/kubelet.conf.d/kubestage.conf", "600")
         assert yaml.safe_load(config.content) == {
@@ -246,15 +255,13 @@ class TestKubelet:
 
     def test_none(self) -> None:
         """Nameservers are a host's own: kubeadm keeps those of the control plane's system for all nodes alike."""
-        config, _ = kubelet.files(settings(), "w1", "/run/systemd/resolve/resolv.conf")
+        config, _ = kubelet.files(own(), "w1", "/run/systemd/resolve/resolv.conf")
         document = yaml.safe_load(config.content)
         assert set(document) == {"apiVersion", "kind", "resolvConf"}
         assert document["resolvConf"] == "/run/systemd/resolve/resolv.conf"
 
     def test_taints_from_the_first_moment(self) -> None:
-        known = settings(
-            node_taints=["gpu=a-b:NoSchedule", "example.com/spot:NoExecute", "c=:PreferNoSchedule"], stacks=[]
-        )
+        known = own(node_taints=["gpu=a-b:NoSchedule", "example.com/spot:NoExecute", "c=:PreferNoSchedule"], stacks=[])
         config, _ = kubelet.files(known, "w1", "/etc/resolv.conf")
         assert yaml.safe_load(config.content)["registerWithTaints"] == [
             {"key": "gpu", "value": "a-b", "effect": "NoSchedule"},
@@ -263,7 +270,7 @@ class TestKubelet:
         ]
 
     def test_nameservers_of_the_users_own(self) -> None:
-        config, _ = kubelet.files(settings(kubelet_config={"resolvConf": "/etc/pods.conf"}), "w1", "/etc/resolv.conf")
+        config, _ = kubelet.files(own(kubelet_config={"resolvConf": "/etc/pods.conf"}), "w1", "/etc/resolv.conf")
         assert yaml.safe_load(config.content)["resolvConf"] == "/etc/pods.conf"
 
 
@@ -292,7 +299,7 @@ class TestEndpoint:
 class TestRuntime:
     @pytest.mark.parametrize(("driver", "systemd"), [("systemd", True), ("cgroupfs", False)])
     def test_containerd_config(self, driver: str, systemd: bool) -> None:
-        file = runtime.containerd_config(settings(cgroup_driver=driver, pause_image="example.com/pause:1"))
+        file = runtime.containerd_config(*both(cgroup_driver=driver, pause_image="example.com/pause:1"))
         assert (file.path, file.mode) == ("/etc/containerd/config.toml", "600")
         runc = {"runtime_type": "io.containerd.runc.v2", "options": {"SystemdCgroup": systemd}}
         assert tomllib.loads(file.content) == {
@@ -308,14 +315,14 @@ class TestRuntime:
 
     def test_containerd_setting_is_merged_in(self) -> None:
         extra = {"plugins": {"io.containerd.cri.v1.runtime": {"restrict_oom_score_adj": True}}, "oom_score": -500}
-        content = tomllib.loads(runtime.containerd_config(settings(containerd_config=extra)).content)
+        content = tomllib.loads(runtime.containerd_config(*both(containerd_config=extra)).content)
         plugin = content["plugins"]["io.containerd.cri.v1.runtime"]
         assert plugin["restrict_oom_score_adj"] is True
         assert plugin["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": True}
         assert content["oom_score"] == -500
 
     def registries(self, registries: dict[str, list[str]], fallback: bool = True) -> dict[str, Any]:
-        files = runtime.registry_hosts(settings(**profile(registries, fallback)))
+        files = runtime.registry_hosts(own(**profile(registries, fallback)))
         return {file.path: tomllib.loads(file.content) for file in files}
 
     def test_no_mirror_no_file(self) -> None:
@@ -341,11 +348,11 @@ class TestRuntime:
 
     def test_they_can_be_told_from_others(self) -> None:
         """By the line with which a run that no longer wants them finds them."""
-        (file,) = runtime.registry_hosts(settings(**profile({"quay.io": ["https://z.example"]})))
+        (file,) = runtime.registry_hosts(own(**profile({"quay.io": ["https://z.example"]})))
         assert file.content.splitlines()[0] == runtime.MIRROR_MARK
 
     def test_mirrors_are_asked_in_their_order(self) -> None:
-        (file,) = runtime.registry_hosts(settings(**profile({"quay.io": ["https://z.example", "https://a.example"]})))
+        (file,) = runtime.registry_hosts(own(**profile({"quay.io": ["https://z.example", "https://a.example"]})))
         assert file.content.index("z.example") < file.content.index("a.example")
 
     def test_no_fallback(self) -> None:
@@ -381,7 +388,7 @@ class TestRuntime:
     def test_docker_config(self) -> None:
         mirrors = {"docker.io": ["https://one.example", "http://10.0.0.1:5000"], "quay.io": ["http://10.0.0.2"]}
         file = runtime.docker_config(
-            settings(docker_log_max_size="5m", docker_log_max_files=2, cgroup_driver="cgroupfs", **profile(mirrors))
+            *both(docker_log_max_size="5m", docker_log_max_files=2, cgroup_driver="cgroupfs", **profile(mirrors))
         )
         assert (file.path, file.mode) == ("/etc/docker/daemon.json", "600")
         assert json.loads(file.content) == {
@@ -400,7 +407,7 @@ class TestRuntime:
             "bip": "192.168.99.1/24",
         }
         mirrors = {"docker.io": ["http://10.0.0.1:5000"]}
-        content = json.loads(runtime.docker_config(settings(docker_config=extra, **profile(mirrors))).content)
+        content = json.loads(runtime.docker_config(*both(docker_config=extra, **profile(mirrors))).content)
         assert content["exec-opts"] == ["native.cgroupdriver=systemd", "isolation=default"]
         assert content["insecure-registries"] == ["10.0.0.1:5000", "registry.example:5000"]
         assert content["log-opts"] == {"max-size": "20m", "max-file": "3", "compress": "true"}

@@ -15,10 +15,11 @@ from sample_reports import bare
 from test_preflight_check import COMMAND_LINE, stamped
 
 from kubestage.certificates.platform import given
+from kubestage.checks.load import load
 from kubestage.hidden import Hidden
 from kubestage.operations.registry import Users, login_files
 from kubestage.render import kubeadm, kubelet, runtime
-from kubestage.settings import Settings, SettingsError, load
+from kubestage.settings import SETTINGS, SettingsError
 
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
 
@@ -128,18 +129,19 @@ def test_settings_that_are_refused(name: str, value: Any) -> None:
 def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
     settings, secrets = planted(tmp_path)
     cluster = load(hosts_data(settings), GROUPS)
-    common = cluster.common
-    configuration = kubeadm.init_configuration(common, "cp1", "10.0.0.11")
+    common, own = cluster.common, cluster.hosts["cp1"]
+    configuration = kubeadm.init_configuration(common, own, "cp1", "10.0.0.11")
     things = [
         cluster,
         common,
+        own,
         given(common.ca_certificate, common.ca_key),
         Users(common.registry_users),
         Hidden(configuration),
         [
-            runtime.containerd_config(common),
-            runtime.docker_config(common),
-            *kubelet.files(common, "cp1", "/etc/resolv.conf"),
+            runtime.containerd_config(common, own),
+            runtime.docker_config(common, own),
+            *kubelet.files(own, "cp1", "/etc/resolv.conf"),
         ],
         login_files("registry.lab.test", common.registry_users),
     ]
@@ -149,16 +151,17 @@ def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
 
 def test_settings_that_take_anything_are_hidden() -> None:
     """A mapping of a component's own keys may have a password in it, whatever it is called."""
-    free = {name for name, field in Settings.model_fields.items() if field.annotation == dict[str, Any]}
-    assert {name for name in free if Settings.model_fields[name].repr} == {"sysctls"}  # the kernel has no passwords
+    free = {name for name, field in SETTINGS.items() if field.annotation == dict[str, Any]}
+    assert {name for name in free if SETTINGS[name].repr} == {"sysctls"}  # the kernel has no passwords
 
 
 def test_files_with_secrets_are_root_s_alone(tmp_path: Path) -> None:
     settings, secrets = planted(tmp_path)
-    common = load(hosts_data(settings), GROUPS).common
-    files = [runtime.containerd_config(common), runtime.docker_config(common), *runtime.registry_hosts(common)]
+    cluster = load(hosts_data(settings), GROUPS)
+    common, own = cluster.common, cluster.hosts["cp1"]
+    files = [runtime.containerd_config(common, own), runtime.docker_config(common, own), *runtime.registry_hosts(own)]
     files += [
-        *kubelet.files(common, "cp1", "/etc/resolv.conf"),
+        *kubelet.files(own, "cp1", "/etc/resolv.conf"),
         *login_files("registry.lab.test", common.registry_users),
     ]
     found = {file.path: file.mode for file in files if any(secret in file.content for secret in secrets)}

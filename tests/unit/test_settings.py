@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 from sample_cluster import GROUPS, ROOT, group_data, hosts_data
 
-from kubestage.settings import PortRange, Settings, SettingsError, load
+from kubestage.checks.load import load
+from kubestage.settings import SETTINGS, ClusterSettings, HostSettings, PortRange, SettingsError
 from kubestage.settings.kernel import dotted
-from kubestage.settings.rules import PER_HOST
 
 
 def test_defaults_make_a_cluster() -> None:
@@ -21,12 +21,12 @@ def test_defaults_make_a_cluster() -> None:
     assert cluster.control_plane == ["cp1"]
     assert cluster.workers == ["w1", "w2"]
     assert cluster.nodes == ["cp1", "w1", "w2"]
-    assert cluster.common is cluster.settings["cp1"]
+    assert list(cluster.hosts) == ["cp1", "w1", "w2"]
 
 
 def test_every_default_has_a_setting_and_every_setting_a_default() -> None:
-    assert set(group_data()) == set(Settings.model_fields)
-    assert set(Settings.model_fields) >= PER_HOST
+    assert set(group_data()) == set(SETTINGS)
+    assert not set(ClusterSettings.model_fields) & set(HostSettings.model_fields)
 
 
 def test_lab_settings_are_valid() -> None:
@@ -42,10 +42,11 @@ def test_example_inventory_is_valid() -> None:
 
 
 def test_derived_values() -> None:
-    settings = load(hosts_data({"node_port_reserved": ["100-102", 8080, "101-103"]}), GROUPS).common
-    version = settings.kubernetes_version
-    assert settings.kubernetes_minor == "v" + version.rpartition(".")[0]
-    assert settings.kubernetes_package_version == f"{version}-{settings.kubernetes_package_revision}"
+    cluster = load(hosts_data({"node_port_reserved": ["100-102", 8080, "101-103"]}), GROUPS)
+    settings, own = cluster.common, cluster.hosts["w1"]
+    version = own.kubernetes_version
+    assert own.kubernetes_minor == "v" + version.rpartition(".")[0]
+    assert own.kubernetes_package_version == f"{version}-{own.kubernetes_package_revision}"
     assert settings.node_ports == PortRange(80, 32767)
     assert 80 in settings.node_ports and 32767 in settings.node_ports
     assert 79 not in settings.node_ports and 32768 not in settings.node_ports
@@ -54,7 +55,7 @@ def test_derived_values() -> None:
 
 
 def test_profile_is_filled_in() -> None:
-    profile = load(hosts_data(), GROUPS).common.profile.filled(os="ubuntu")
+    profile = load(hosts_data(), GROUPS).hosts["w1"].profile.filled(os="ubuntu")
     assert profile.kubernetes_apt == "https://pkgs.k8s.io/core:/stable:/v1.36/deb"
     assert profile.docker_key == "https://download.docker.com/linux/ubuntu/gpg"
 
@@ -69,7 +70,7 @@ def test_profile_is_filled_in() -> None:
 )
 def test_where_a_single_file_comes_from(files: str, expected: str) -> None:
     own = {"mirror": "own", "mirrors": {"own": {**group_data()["mirrors"]["upstream"], "files": files}}}
-    assert load(hosts_data(own), GROUPS).common.profile.file("https://raw.example.com/a/b.yaml") == expected
+    assert load(hosts_data(own), GROUPS).hosts["w1"].profile.file("https://raw.example.com/a/b.yaml") == expected
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1, 180), (2, 360), (1.001, 181)])
@@ -160,7 +161,7 @@ def test_a_cluster_may_have(everywhere: dict[str, Any]) -> None:
     ],
 )
 def test_a_kernel_setting_has_the_name_that_sysctl_prints(written: str, name: str) -> None:
-    assert load(hosts_data({"sysctls": {written: 2}}), GROUPS).common.sysctls == {name: "2"}
+    assert load(hosts_data({"sysctls": {written: 2}}), GROUPS).hosts["w1"].sysctls == {name: "2"}
 
 
 def test_names_are_sysctls_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
 from sample_reports import control_plane
 
 import tasks.dashboard
+from kubestage.checks.load import load
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.commands.api import Api
@@ -23,7 +24,7 @@ from kubestage.facts.kubernetes import ManifestsApplied, Workload
 from kubestage.facts.stack_objects import StacksInCluster
 from kubestage.kubernetes import MANIFESTS
 from kubestage.operations.stacks import manifest_commands
-from kubestage.settings import Cluster, Settings, load
+from kubestage.settings import Cluster, ClusterSettings
 from kubestage.stacks import dashboard
 from kubestage.stacks.stack import Stack
 
@@ -31,7 +32,7 @@ FLAVOURS = ("headlamp", "kube-web-view")
 NOBODY: list[dict[str, str]] = []
 
 
-def settings(**changed: Any) -> Settings:
+def settings(**changed: Any) -> ClusterSettings:
     return load(hosts_data({"domain": "lab.test", **changed}), GROUPS).common
 
 
@@ -272,7 +273,7 @@ def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> l
     there = [f"{each.name}|v1|Namespace||dashboard" for each in in_the_cluster]
     facts[fact(StacksInCluster)] = [*(f"stack_object {one}|Apply" for one in there), "stack_objects "]
     reports = {"cp1": parse(control_plane(stack_objects=there).splitlines(), 0, 0)}
-    checked = Checked(Cluster({"cp1": known}, ["cp1"], []), reports, {"cp1": "10.0.0.11"}, (), "lab")
+    checked = Checked(Cluster(known, {}, ["cp1"], []), reports, {"cp1": "10.0.0.11"}, (), "lab")
     hosts = Hosts({"cp1": facts})
     hosts.prepare_task(
         "cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))

@@ -15,6 +15,7 @@ from sample_reports import bare, control_plane
 from sample_stacks import documents, settings
 from stub_programs import calls, run_with
 
+from kubestage.checks.load import load
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.files import FileStates
@@ -23,7 +24,6 @@ from kubestage.facts.kubernetes import ManifestsApplied
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.host_file import HostFile
 from kubestage.operations import stacks
-from kubestage.settings import load
 from kubestage.stacks import catalogue, dashboard, network
 from kubestage.stacks.labels import labelled
 from kubestage.stacks.stack import Secret, Stack

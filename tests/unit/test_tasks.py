@@ -14,11 +14,11 @@ from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
 from sample_reports import bare, member
 from sample_reports import control_plane as control_plane_report
 
+from kubestage.checks.load import load
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import HostReport, parse
 from kubestage.facts.unknown import Unknown
-from kubestage.settings import load
 from tasks import certificates, control_plane, host, ingress, join, network, runtime, storage
 
 Calls = list[tuple[str, dict[str, Any]]]

@@ -13,9 +13,10 @@ from sample_cluster import GROUPS, NAMES, hosts_data
 
 from kubestage.certificates import pem
 from kubestage.certificates.platform import new_ca
+from kubestage.checks.load import load
 from kubestage.cluster.inventory import TargetError
 from kubestage.commands import trust
-from kubestage.settings import Cluster, load
+from kubestage.settings import Cluster
 
 
 def cluster(**settings: Any) -> Cluster:

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from kubestage.cluster.inventory import Target, TargetError, read
 from kubestage.commands import days_left
-from kubestage.settings import Problem, Settings
+from kubestage.settings import HostSettings, Problem
 from tests.verify import probe as probes
 from tests.verify import system_pods
 from tests.verify.api import REQUEST_TIMEOUT_S, Api, reason
@@ -126,9 +126,9 @@ def machine(machines: Machines, node: str) -> Machine:
 
 
 @pytest.fixture
-def settings(target: Target, node: str) -> Settings:
-    """The settings of the host that the test is about."""
-    return target.cluster.settings[node]
+def own(target: Target, node: str) -> HostSettings:
+    """The own settings of the host that the test is about."""
+    return target.cluster.hosts[node]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kubestage.settings import Settings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
 from tests.verify.api import Api, is_ready, until
 
@@ -20,7 +20,7 @@ LOOP_DEATHS = 3
 LOOP_LIFE = timedelta(minutes=2)
 
 
-def namespaces(settings: Settings) -> list[str]:
+def namespaces(settings: ClusterSettings) -> list[str]:
     """Those of the cluster itself, then those where the stacks that are on have their workloads."""
     of_stacks = (workload.namespace for stack in chosen(settings).values() for workload in stack.workloads)
     return list(dict.fromkeys([*_NAMESPACES, *of_stacks]))

@@ -11,7 +11,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.commands.api import reason
 from kubestage.commands.dashboard_token import new_token
 from kubestage.commands.web import Answer
-from kubestage.settings import Problem, Settings
+from kubestage.settings import ClusterSettings, Problem
 from tests.verify.api import Api
 from tests.verify.findings import expect_none, fail
 from tests.verify.sites import Answers, Sites, expect_status
@@ -24,7 +24,7 @@ _NODES = {"kube-web-view": "/clusters/_all/nodes", "headlamp": "/clusters/main/a
 _REFUSED = {"kube-web-view": (401,), "headlamp": (401, 403)}
 
 
-def _login(settings: Settings, token: str) -> dict[str, str]:
+def _login(settings: ClusterSettings, token: str) -> dict[str, str]:
     """The header by which a person's browser gives the token."""
     if settings.dashboard_flavour == "headlamp":
         return {"Authorization": f"Bearer {token}"}

@@ -16,7 +16,7 @@ from kubestage.facts.units import UnitStates
 from kubestage.kubernetes import ENDPOINT, ENDPOINT_CA, ENDPOINT_UNIT, KUBELET_CONF, RESET
 from kubestage.render import endpoint, kubelet
 from kubestage.render.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
-from kubestage.settings import Problem, Settings
+from kubestage.settings import HostSettings, Problem
 from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES
 from kubestage.stacks.metrics import SERVING, SERVING_USES
@@ -63,12 +63,12 @@ STACKS_SECRETS = {
 TOKENS = ("/etc/kubernetes/kubestage/join.yaml", "/etc/kubernetes/bootstrap-kubelet.conf")  # of a join that has ended
 
 
-def test_packages(machine: Machine, node: str, settings: Settings, target: Target) -> None:
-    kubernetes = settings.kubernetes_package_version
+def test_packages(machine: Machine, node: str, own: HostSettings, target: Target) -> None:
+    kubernetes = own.kubernetes_package_version
     wanted = {
         **dict.fromkeys(("kubelet", "kubeadm", "kubectl"), kubernetes),
-        **dict.fromkeys(("docker-ce", "docker-ce-cli"), settings.docker_version),
-        "containerd.io": settings.containerd_version,
+        **dict.fromkeys(("docker-ce", "docker-ce-cli"), own.docker_version),
+        "containerd.io": own.containerd_version,
     }
     listed = machine.run(
         "dpkg-query -W -f '${Package}|${Version}|${db:Status-Want}|${db:Status-Status}\\n' " + " ".join(wanted)
@@ -120,8 +120,8 @@ def _lines(machine: Machine, folder: str) -> Iterable[str]:
     return (line.strip() for line in told if line.strip() and not line.startswith(("#", ";")))
 
 
-def test_kernel_settings(machine: Machine, node: str, settings: Settings, target: Target) -> None:
-    wanted = SYSCTLS | {name: " ".join(v.split()) for name, v in settings.sysctls.items()}
+def test_kernel_settings(machine: Machine, node: str, own: HostSettings, target: Target) -> None:
+    wanted = SYSCTLS | {name: " ".join(v.split()) for name, v in own.sysctls.items()}
     told = machine.run("sysctl " + " ".join(wanted)).stdout.splitlines()
     now = {name: " ".join(value.split()) for name, _, value in (line.partition(" = ") for line in told)}
     pairs = (line.lstrip("-").partition("=") for line in _lines(machine, "sysctl.d"))
@@ -146,10 +146,10 @@ def test_kernel_modules(machine: Machine, node: str, target: Target) -> None:
     expect_none(problems)
 
 
-def test_kubelet_settings(machine: Machine, node: str, settings: Settings, target: Target, api: Api) -> None:
+def test_kubelet_settings(machine: Machine, node: str, own: HostSettings, target: Target, api: Api) -> None:
     """They are on disk, and the kubelet that runs has read them, and knows them: it says nothing of a misspelt one."""
     resolved = machine.run("systemctl is-active systemd-resolved").succeeded
-    files = kubelet.files(settings, node, "/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf")
+    files = kubelet.files(own, node, "/run/systemd/resolve/resolv.conf" if resolved else "/etc/resolv.conf")
     problems = []
     for file in files:
         found = machine.file(file.path)
@@ -173,7 +173,7 @@ def test_kubelet_settings(machine: Machine, node: str, settings: Settings, targe
         Problem(
             node, f"the kubelet has {used.get(name, 'no such setting')}", target.deploy, f"kubelet_config {name}", value
         )
-        for name, value in settings.kubelet_config.items()
+        for name, value in own.kubelet_config.items()
         # Times and sizes are told in another form; what is off or empty may be left out.
         if (name not in used and value) or (isinstance(value, int) and used.get(name, value) != value)
     ]
@@ -256,12 +256,14 @@ def test_names_of_the_others(machine: Machine, node: str, target: Target, addres
     )
 
 
-def test_secrets(machine: Machine, node: str, settings: Settings, target: Target) -> None:
+def test_secrets(machine: Machine, node: str, target: Target) -> None:
     """What holds a key is there, root's, and nobody else's to read."""
     wanted = [*SECRETS]
     if node == target.control_plane:
         wanted += [*CONTROL_PLANE_SECRETS, WILDCARD_KEY]
-        wanted += [path for stack, paths in STACKS_SECRETS.items() if stack in settings.stacks for path in paths]
+        wanted += [
+            path for stack, paths in STACKS_SECRETS.items() if stack in target.cluster.common.stacks for path in paths
+        ]
     told = machine.run(
         "stat -L -c '%a %U %n' " + " ".join(wanted) + "; "
         "find /etc/kubernetes /var/lib/kubelet/pki -type f"

@@ -7,7 +7,7 @@ from typing import Any
 from testinfra.host import Host as Machine
 
 from kubestage.cluster.inventory import Target
-from kubestage.settings import Problem, Settings
+from kubestage.settings import HostSettings, Problem
 from tests.verify.api import is_ready
 from tests.verify.findings import expect_none
 
@@ -50,7 +50,7 @@ def test_ready(node_object: Any, node: str) -> None:
     expect_none(problems)
 
 
-def test_versions(node_object: Any, node: str, settings: Settings, target: Target) -> None:
+def test_versions(node_object: Any, node: str, own: HostSettings, target: Target) -> None:
     """The versions that run: a package may have been installed and its service not restarted."""
     info = node_object.status.node_info
     expect_none(
@@ -58,23 +58,23 @@ def test_versions(node_object: Any, node: str, settings: Settings, target: Targe
             node, f"{wanted} is pinned", f"{target.deploy}; if it stays: systemctl restart {unit} on {node}", what, runs
         )
         for what, unit, runs, wanted in (
-            ("kubelet", "kubelet", info.kubelet_version, f"v{settings.kubernetes_version}"),
+            ("kubelet", "kubelet", info.kubelet_version, f"v{own.kubernetes_version}"),
             (
                 "container runtime",
                 "containerd",
                 info.container_runtime_version.replace("://v", "://"),
-                f"containerd://{settings.containerd_version}",
+                f"containerd://{own.containerd_version}",
             ),
         )
         if runs != wanted
     )
 
 
-def test_internal_address(node_object: Any, node: str, settings: Settings, machine: Machine) -> None:
+def test_internal_address(node_object: Any, node: str, own: HostSettings, machine: Machine) -> None:
     found = [one.address for one in node_object.status.addresses if one.type == "InternalIP"]
     # Where none is set, it is the address that the host itself would use for the way out.
     route = machine.run("ip -4 -oneline route get 192.0.2.1").stdout.split()
-    wanted = settings.private_address or (route[route.index("src") + 1] if "src" in route else "")
+    wanted = own.private_address or (route[route.index("src") + 1] if "src" in route else "")
     if found[:1] != [wanted]:
         expect_none(
             [
@@ -89,24 +89,24 @@ def test_internal_address(node_object: Any, node: str, settings: Settings, machi
         )
 
 
-def test_labels(node_object: Any, node: str, settings: Settings, target: Target) -> None:
+def test_labels(node_object: Any, node: str, own: HostSettings, target: Target) -> None:
     labels = node_object.metadata.labels
     expect_none(
         Problem(
             node, f"node_labels says {wanted!r}", target.deploy, f"label {name}", labels.get(name, "(no such label)")
         )
-        for name, wanted in settings.node_labels.items()
+        for name, wanted in own.node_labels.items()
         if labels.get(name) != wanted
     )
 
 
-def test_taints(node_object: Any, node: str, settings: Settings, target: Target) -> None:
+def test_taints(node_object: Any, node: str, own: HostSettings, target: Target) -> None:
     found = {
         f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
         for taint in node_object.spec.taints or ()
     }
-    wanted = {taint.replace("=:", ":") for taint in settings.node_taints}
-    reserved = node == target.control_plane and not settings.schedule_on_control_plane
+    wanted = {taint.replace("=:", ":") for taint in own.node_taints}
+    reserved = node == target.control_plane and not target.cluster.common.schedule_on_control_plane
     if reserved:
         wanted.add(CONTROL_PLANE_TAINT)
     problems = [

@@ -34,7 +34,7 @@ from kubestage.facts.host_report.network import Network
 from kubestage.facts.host_report.packages import Packages, Repository
 from kubestage.facts.host_report.registries import Registries
 from kubestage.facts.host_report.runtimes import Runtimes
-from kubestage.facts.host_report.wanted import KUBERNETES_PACKAGES, Wanted, wanted
+from kubestage.facts.host_report.wanted import KUBERNETES_PACKAGES, Wanted
 
 __all__ = [
     "KUBERNETES_PACKAGES",
@@ -48,7 +48,6 @@ __all__ = [
     "Volume",
     "Wanted",
     "parse",
-    "wanted",
 ]
 
 

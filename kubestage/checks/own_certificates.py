@@ -1,7 +1,4 @@
-"""Rules about the user's own certificates: files on the machine that the run is started from.
-
-They are the whole cluster's settings, so a problem is the same on every host.
-"""
+"""Rules about the user's own certificates: files on the machine that the run is started from."""
 
 from __future__ import annotations
 
@@ -16,9 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubestage.certificates import pem
-
-from .problems import Problem
-from .rules import Draft
+from kubestage.settings import Problem
+from kubestage.settings.draft import ALL_HOSTS, Draft
 
 _LARGEST = 1 << 20  # bytes
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)  # what Envoy serves with; of RSA, 2048 bits or more
@@ -104,12 +100,12 @@ class _Pair:
     chain: tuple[x509.Certificate, ...] = ()
 
 
-def _pair(host: str, name: str, certificate: str, key: str) -> _Pair:
+def _pair(name: str, certificate: str, key: str) -> _Pair:
     """What is in these files, and what is wrong with it in itself. An empty `key` is none."""
     problems: list[Problem] = []
 
     def wrong(setting: str, value: str, reason: str, remedy: str) -> None:
-        problems.append(Problem(host, reason, remedy, f"{name}_{setting}", value))
+        problems.append(Problem(ALL_HOSTS, reason, remedy, f"{name}_{setting}", value))
 
     given: list[x509.Certificate] = []
     private_key = None
@@ -148,92 +144,92 @@ def _pair(host: str, name: str, certificate: str, key: str) -> _Pair:
 
 
 def ca(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("ca_certificate", "ca_key", "wildcard_certificate", "wildcard_key"):
-        if s.ca_key and not s.ca_certificate:
-            yield Problem(host, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
-        if not s.ca_certificate:
-            continue
+    s = draft.common
+    if s.ca_key and not s.ca_certificate:
+        yield Problem(ALL_HOSTS, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
+    if not s.ca_certificate:
+        return
 
-        def wrong(reason: str, remedy: str, host: str = host, path: str = s.ca_certificate) -> Problem:
-            return Problem(host, reason, remedy, "ca_certificate", path)
+    def wrong(reason: str, remedy: str) -> Problem:
+        return Problem(ALL_HOSTS, reason, remedy, "ca_certificate", s.ca_certificate)
 
-        if not s.ca_key and not s.wildcard_certificate:
+    if not s.ca_key and not s.wildcard_certificate:
+        yield wrong(
+            "there is a certificate and no key, so it can't issue the sites' certificate",
+            "set ca_key as well, or bring that one too: wildcard_certificate and wildcard_key",
+        )
+    pair = _pair("ca", s.ca_certificate, s.ca_key)
+    yield from pair.problems
+    if not pair.given:
+        return
+    if len(pair.given) > 1:
+        yield wrong(
+            f"the file holds {len(pair.given)} certificates, and hosts trust one",
+            "name a file that holds the CA's alone",
+        )
+    elif not pem.is_ca(pair.given[0]):
+        yield wrong(
+            "it is no CA's certificate: its basic constraints do not say CA:TRUE",
+            "name the CA's own; a site's certificate belongs in wildcard_certificate",
+        )
+    elif not pem.may_sign(pair.given[0]):
+        yield wrong(
+            "it may not sign certificates: its key usage has no keyCertSign",
+            "have the CA's certificate made anew with keyUsage = keyCertSign, cRLSign",
+        )
+    elif s.wildcard_certificate:
+        chain = _pair("wildcard", s.wildcard_certificate, s.wildcard_key).chain
+        if chain and not any(each == pair.given[0] or pem.is_issued_by(each, pair.given[0]) for each in chain):
             yield wrong(
-                "there is a certificate and no key, so it can't issue the sites' certificate",
-                "set ca_key as well, or bring that one too: wildcard_certificate and wildcard_key",
+                "the sites' certificate is not of it: hosts would trust a CA that no site is served with; "
+                f"wildcard_certificate = {s.wildcard_certificate!r} was issued by "
+                f"{chain[-1].issuer.rfc4514_string()!r}",
+                "name the CA that issued it, and put those between both into wildcard_certificate; "
+                "or leave ca_certificate empty where every machine trusts that one already",
             )
-        pair = _pair(host, "ca", s.ca_certificate, s.ca_key)
-        yield from pair.problems
-        if not pair.given:
-            continue
-        if len(pair.given) > 1:
-            yield wrong(
-                f"the file holds {len(pair.given)} certificates, and hosts trust one",
-                "name a file that holds the CA's alone",
-            )
-        elif not pem.is_ca(pair.given[0]):
-            yield wrong(
-                "it is no CA's certificate: its basic constraints do not say CA:TRUE",
-                "name the CA's own; a site's certificate belongs in wildcard_certificate",
-            )
-        elif not pem.may_sign(pair.given[0]):
-            yield wrong(
-                "it may not sign certificates: its key usage has no keyCertSign",
-                "have the CA's certificate made anew with keyUsage = keyCertSign, cRLSign",
-            )
-        elif s.wildcard_certificate:
-            chain = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key).chain
-            if chain and not any(each == pair.given[0] or pem.is_issued_by(each, pair.given[0]) for each in chain):
-                yield wrong(
-                    "the sites' certificate is not of it: hosts would trust a CA that no site is served with; "
-                    f"wildcard_certificate = {s.wildcard_certificate!r} was issued by "
-                    f"{chain[-1].issuer.rfc4514_string()!r}",
-                    "name the CA that issued it, and put those between both into wildcard_certificate; "
-                    "or leave ca_certificate empty where every machine trusts that one already",
-                )
 
 
 def wildcard(draft: Draft) -> Iterator[Problem]:
-    for host, s in draft.valid("wildcard_certificate", "wildcard_key", "domain"):
-        if bool(s.wildcard_certificate) != bool(s.wildcard_key):
-            given, missing = ("certificate", "key") if s.wildcard_certificate else ("key", "certificate")
-            yield Problem(
-                host,
-                f"there is a {given} and no {missing}",
-                f"set wildcard_{missing} as well, or leave both empty to have one issued",
-                f"wildcard_{given}",
-                s.wildcard_certificate or s.wildcard_key,
-            )
-        if not s.wildcard_certificate:
-            continue
+    s = draft.common
+    if bool(s.wildcard_certificate) != bool(s.wildcard_key):
+        given, missing = ("certificate", "key") if s.wildcard_certificate else ("key", "certificate")
+        yield Problem(
+            ALL_HOSTS,
+            f"there is a {given} and no {missing}",
+            f"set wildcard_{missing} as well, or leave both empty to have one issued",
+            f"wildcard_{given}",
+            s.wildcard_certificate or s.wildcard_key,
+        )
+    if not s.wildcard_certificate:
+        return
 
-        def wrong(reason: str, remedy: str, host: str = host, path: str = s.wildcard_certificate) -> Problem:
-            return Problem(host, reason, remedy, "wildcard_certificate", path)
+    def wrong(reason: str, remedy: str) -> Problem:
+        return Problem(ALL_HOSTS, reason, remedy, "wildcard_certificate", s.wildcard_certificate)
 
-        pair = _pair(host, "wildcard", s.wildcard_certificate, s.wildcard_key)
-        yield from pair.problems
-        if not pair.chain:
-            continue
-        leaf = pair.chain[0]
-        strangers = [each.subject.rfc4514_string() for each in pair.given if each not in pair.chain]
-        if strangers and not pair.problems:
-            yield wrong(
-                f"the file holds a certificate that is not of its chain: {strangers[0]!r}",
-                "leave in it the certificate itself, and those that lead from it to its CA",
-            )
-        names = [name.lower() for name in pem.dns_names(leaf)]
-        if f"*.{s.domain}" not in names:
-            yield wrong(
-                f"it is for {', '.join(names)}, and not for *.{s.domain}"
-                if names
-                else "it has no subject alternative name, and browsers look at nothing else",
-                f"have one issued for DNS:*.{s.domain}" + (", or correct domain" if names else ""),
-            )
-        elif not pem.may_serve(leaf):
-            yield wrong(
-                "no site may be served with it: its extended key usage has no serverAuth",
-                "have one issued with extendedKeyUsage = serverAuth",
-            )
+    pair = _pair("wildcard", s.wildcard_certificate, s.wildcard_key)
+    yield from pair.problems
+    if not pair.chain:
+        return
+    leaf = pair.chain[0]
+    strangers = [each.subject.rfc4514_string() for each in pair.given if each not in pair.chain]
+    if strangers and not pair.problems:
+        yield wrong(
+            f"the file holds a certificate that is not of its chain: {strangers[0]!r}",
+            "leave in it the certificate itself, and those that lead from it to its CA",
+        )
+    names = [name.lower() for name in pem.dns_names(leaf)]
+    if f"*.{s.domain}" not in names:
+        yield wrong(
+            f"it is for {', '.join(names)}, and not for *.{s.domain}"
+            if names
+            else "it has no subject alternative name, and browsers look at nothing else",
+            f"have one issued for DNS:*.{s.domain}" + (", or correct domain" if names else ""),
+        )
+    elif not pem.may_serve(leaf):
+        yield wrong(
+            "no site may be served with it: its extended key usage has no serverAuth",
+            "have one issued with extendedKeyUsage = serverAuth",
+        )
 
 
 RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (ca, wildcard)

@@ -1,7 +1,4 @@
-"""Rules about the files that flags of the control plane's programs name: each has to be in the program's container.
-
-They are the whole cluster's settings, so a problem is the same on every host.
-"""
+"""Rules about the files that flags of the control plane's programs name: each has to be in the program's container."""
 
 from __future__ import annotations
 
@@ -10,10 +7,17 @@ from pathlib import Path, PurePosixPath
 
 from pydantic_core import PydanticCustomError
 
-from . import component_flags
-from .component_flags import APISERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Program, is_below, named_files
-from .problems import Problem
-from .rules import Draft
+from kubestage.settings import Problem, component_flags
+from kubestage.settings.component_flags import (
+    APISERVER,
+    CONTROLLER_MANAGER,
+    ETCD,
+    SCHEDULER,
+    Program,
+    is_below,
+    named_files,
+)
+from kubestage.settings.draft import ALL_HOSTS, Draft
 
 _LARGEST = 1 << 20  # bytes; all of them go to the host in one command
 _PROGRAMS = {
@@ -30,10 +34,9 @@ def files(draft: Draft) -> Iterator[Problem]:
         setting = f"{name}_files"
         if name == "etcd":  # kubeadm mounts no files of others into it
             continue
-        for host, settings in draft.valid(setting):
-            for path, file in getattr(settings, setting).items():
-                if wrong := _unusable(file):
-                    yield Problem(host, *wrong, f"{setting}.{path}", file)
+        for path, file in getattr(draft.common, setting).items():
+            if wrong := _unusable(file):
+                yield Problem(ALL_HOSTS, *wrong, f"{setting}.{path}", file)
 
 
 def _unusable(file: str) -> tuple[str, str] | None:
@@ -60,12 +63,11 @@ def named(draft: Draft) -> Iterator[Problem]:
     for name, program in _PROGRAMS.items():
         own = f"{name}_files"
         args = f"{name}_extra_args"
-        for host, settings in draft.valid(args, own):
-            mounted: dict[str, str] = getattr(settings, own, {})
-            for flag, values in getattr(settings, args).items():
-                for path in (path for value in values for path in named_files(flag, value)):
-                    if wrong := _missing(path, program, mounted):
-                        yield Problem(host, f'"{flag}" names {path}, {wrong}', _remedy(path, flag, name), args)
+        mounted: dict[str, str] = getattr(draft.common, own) if name != "etcd" else {}
+        for flag, values in getattr(draft.common, args).items():
+            for path in (path for value in values for path in named_files(flag, value)):
+                if wrong := _missing(path, program, mounted):
+                    yield Problem(ALL_HOSTS, f'"{flag}" names {path}, {wrong}', _remedy(path, flag, name), args)
 
 
 def _missing(path: str, program: Program, mounted: dict[str, str]) -> str:

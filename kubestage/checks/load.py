@@ -1,0 +1,57 @@
+"""From an inventory's data to a Cluster, or to every reason why not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from kubestage.checks import component_files, own_certificates, settings
+from kubestage.settings import Cluster, Problem, SettingsError, platform_rules
+from kubestage.settings.draft import ALL_HOSTS, WORKERS, drafted
+from kubestage.settings.model import Invalid
+
+# Rules about settings that are valid in themselves; see kubestage.checks.settings.
+RULES = (*settings.RULES, *platform_rules.RULES, *own_certificates.RULES, *component_files.RULES)
+HOST_RULES = (*settings.HOST_RULES, *platform_rules.HOST_RULES)
+
+
+def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> Cluster:
+    """A Cluster from each host's merged data and the groups' host names.
+
+    Raises SettingsError with all problems of all hosts.
+    """
+    draft, problems = drafted(hosts, groups)
+    for rule in RULES:
+        problems += _told(rule(draft))
+    for name, own in draft.hosts.items():
+        for host_rule in HOST_RULES:
+            problems += _told(host_rule(draft, name, own))
+    if problems:
+        raise SettingsError(_merge(problems, set(hosts)))
+    common = draft.common
+    fits = {"schedule_on_control_plane": draft.alone, "ingress_replicas": max(1, min(2, draft.room))}
+    fitted = common.model_copy(update={name: fit for name, fit in fits.items() if getattr(common, name) is None})
+    return Cluster(fitted, dict(draft.hosts), draft.control_plane, list(dict.fromkeys(groups.get(WORKERS, ()))))
+
+
+def _told(found: Iterator[Problem]) -> Iterator[Problem]:
+    """What a rule finds until it asks for a setting that has no valid value: that one is told of already."""
+    with suppress(Invalid):
+        yield from found
+
+
+def _merge(problems: list[Problem], hosts: set[str]) -> list[Problem]:
+    """What hosts have in common is told once: a host's own settings come from group data as well."""
+    first: dict[str, Problem] = {}
+    where: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        told = str(replace(problem, where=""))
+        first.setdefault(told, problem)
+        where[told].append(problem.where)
+    return [
+        replace(problem, where=ALL_HOSTS if len(hosts) > 1 and hosts <= {*where[told]} else ", ".join(where[told]))
+        for told, problem in first.items()
+    ]

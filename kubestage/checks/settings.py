@@ -1,0 +1,367 @@
+"""Rules that compare settings with each other or between hosts. Each yields its problems.
+
+A rule ends where it asks for a setting that has no valid value, so that one mistake is told once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
+from typing import TypeVar
+
+from kubestage.settings import HostSettings, Problem, docker_keys
+from kubestage.settings.draft import ALL_HOSTS, CONTROL_PLANE, INVENTORY, WORKERS, Draft, ssh_port
+from kubestage.settings.values import (
+    CONTROL_PLANE_PORTS,
+    FLANNEL_VXLAN_PORT,
+    MOST_RESERVED_PORTS,
+    NODE_PORTS_OF_KUBERNETES,
+    is_dns_name,
+    is_host_name,
+    near,
+    parse_cidr,
+    parse_version,
+)
+
+T = TypeVar("T", bound=Hashable)
+
+OLDEST_KUBERNETES = (1, 31, 0)  # the first with kubeadm's configuration v1beta4
+KUBELET_SKEW = 3  # minor versions, https://kubernetes.io/releases/version-skew-policy/
+# Of each private network one, for Docker.
+_EXAMPLES = [IPv4Network(net) for net in ("192.168.99.0/24", "172.31.99.0/24", "10.199.99.0/24")]
+
+
+def groups(draft: Draft) -> Iterator[Problem]:
+    leaders, workers = draft.control_plane, set(draft.groups.get(WORKERS, ()))
+    if not leaders:
+        others = [name for name in draft.groups if name not in ("all", WORKERS)]
+        yield Problem(
+            INVENTORY,
+            f'there is no host in the group "{CONTROL_PLANE}"'
+            + (f" (groups: {', '.join(sorted(others))})" if others else ""),
+            f'list the one control plane host as {CONTROL_PLANE} = [("cp1", {{...}})]',
+        )
+    elif len(leaders) > 1:
+        yield Problem(
+            INVENTORY,
+            "several control plane hosts are not supported yet",
+            f"leave one host in {CONTROL_PLANE}, and move the others to {WORKERS}",
+            CONTROL_PLANE,
+            leaders,
+        )
+    for host in leaders:
+        if host in workers:
+            yield Problem(
+                host,
+                f"it is in {CONTROL_PLANE} and in {WORKERS}",
+                f"take it out of {WORKERS}; schedule_on_control_plane lets it run pods as well",
+            )
+    for host in draft.raw:
+        if host not in leaders and host not in workers:
+            yield Problem(
+                host,
+                f"it is neither in {CONTROL_PLANE} nor in {WORKERS}",
+                "put it in one of them, or in an inventory file of its own",
+            )
+    if leaders and draft.alone and draft.common.schedule_on_control_plane is False:
+        yield Problem(
+            ALL_HOSTS,
+            "there is no worker, so nothing could run, cluster DNS included",
+            "leave it out, or add a host to workers",
+            "schedule_on_control_plane",
+            False,
+        )
+
+
+def host_names(draft: Draft) -> Iterator[Problem]:
+    for host in draft.raw:
+        if not is_dns_name(host):
+            yield Problem(
+                host,
+                "the name can't be a node's: lower-case letters, digits, inner hyphens and dots (RFC 1123)",
+                'rename it in the inventory, e.g. "worker-1", and give its address as ssh_hostname',
+            )
+        elif _is_address(host):
+            yield Problem(
+                host,
+                "an address can't be a node's name",
+                f'write ("worker-1", {{"ssh_hostname": "{host}"}}) in the inventory',
+            )
+        elif not is_host_name(host):
+            yield Problem(
+                host,
+                "the name can't be a node's: its last part is a number, so programs take it for an address",
+                f'rename it in the inventory, e.g. "node-{host.replace(".", "-")}", and give its address as '
+                "ssh_hostname",
+            )
+        elif len(host) > 63:
+            yield Problem(
+                host,
+                "the name can't be a node's: its label kubernetes.io/hostname takes 63 characters",
+                "choose a shorter name in the inventory",
+            )
+        elif host == "localhost" or host.endswith(".localhost"):
+            yield Problem(
+                host,
+                "the name can't be a node's: to each host it is the host itself",
+                'rename it in the inventory, e.g. "worker-1"',
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _shared(values: Iterable[tuple[str, T]]) -> Iterator[tuple[T, list[str]]]:
+    owners: dict[T, list[str]] = defaultdict(list)
+    for host, value in values:
+        owners[value].append(host)
+    return ((value, hosts) for value, hosts in owners.items() if len(hosts) > 1)
+
+
+def connections(draft: Draft) -> Iterator[Problem]:
+    """pyinfra's own data, of which rules make use as well."""
+    for host, data in draft.raw.items():
+        name, port = data.get("ssh_hostname"), data.get("ssh_port")
+        if name is not None and not isinstance(name, str):
+            yield Problem(host, "not a text", 'put it in quotes, e.g. "10.0.0.11"', "ssh_hostname", name)
+        if port is not None and (type(port) is not int or not 1 <= port <= 65535):
+            yield Problem(host, "not a port", "write a number within 1-65535, without quotes", "ssh_port", port)
+
+
+def machines(draft: Draft) -> Iterator[Problem]:
+    """Every host is a machine of its own."""
+    where = {host: (str(data.get("ssh_hostname") or host), ssh_port(data)) for host, data in draft.raw.items()}
+    for address, hosts in _shared(where.items()):
+        yield Problem(
+            ", ".join(hosts),
+            "one machine under several names",
+            "give each host its own ssh_hostname (or ssh_port), or drop the doubles",
+            "ssh_hostname, ssh_port",
+            "{}:{}".format(*address),
+        )
+
+
+def private_addresses(draft: Draft) -> Iterator[Problem]:
+    given = [(host, own.private_address) for host, own in draft.hosts.items() if own.private_address]
+    for value, hosts in _shared(given):
+        yield Problem(
+            ", ".join(hosts),
+            "several hosts have the same private address",
+            "give each host its own, or leave it empty to take that of its default route",
+            "private_address",
+            value,
+        )
+
+
+def networks(draft: Draft) -> Iterator[Problem]:
+    pod_cidr = draft.common.pod_cidr
+    network = parse_cidr(pod_cidr)
+    nodes, room = len(draft.raw), 2 ** (24 - network.prefixlen)
+    if room < nodes:
+        yield Problem(
+            ALL_HOSTS,
+            f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
+            f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
+            "pod_cidr",
+            pod_cidr,
+        )
+    if network.overlaps(parse_cidr(draft.common.service_cidr)):
+        yield Problem(
+            ALL_HOSTS,
+            f"it overlaps service_cidr = {draft.common.service_cidr!r}",
+            "choose two networks that share no address, "
+            'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
+            "pod_cidr",
+            pod_cidr,
+        )
+
+
+def in_pods_network(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    yield from _inside(draft, host, own, "pod_cidr", draft.common.pod_cidr)
+
+
+def in_services_network(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    yield from _inside(draft, host, own, "service_cidr", draft.common.service_cidr)
+
+
+def _inside(draft: Draft, host: str, own: HostSettings, cidr_name: str, cidr: str) -> Iterator[Problem]:
+    for name, value in _addresses(draft, host):
+        if ipaddress.IPv4Address(value) in parse_cidr(cidr):
+            yield Problem(
+                host,
+                f"it lies inside {cidr_name} = {cidr!r}, so pods could not reach the host",
+                f"choose a {cidr_name} that shares no address with the hosts' network",
+                name,
+                value,
+            )
+
+
+def docker_networks(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    cidrs = {name: parse_cidr(getattr(draft.common, name)) for name in ("pod_cidr", "service_cidr")}
+    hosts = [IPv4Network(value) for name in draft.raw for _, value in _addresses(draft, name)]
+    free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
+    for key, docker in docker_keys.networks(own.docker_config):
+        for cidr_name, cidr in cidrs.items():
+            if not docker.overlaps(cidr):
+                continue
+            if key == "bip":
+                yield Problem(
+                    host,
+                    f"it overlaps the network of Docker's own bridge, {docker}",
+                    f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
+                    cidr_name,
+                    str(cidr),
+                )
+            else:
+                yield Problem(
+                    host,
+                    f'"{key}" has {docker}, which overlaps {cidr_name} = {str(cidr)!r}',
+                    f'choose others, e.g. docker_config = {{"{key}": [{{"base": "{free}", "size": 28}}]}}',
+                    "docker_config",
+                )
+
+
+def _addresses(draft: Draft, host: str) -> Iterator[tuple[str, str]]:
+    for name in ("private_address", "public_address", "ssh_hostname"):
+        value = draft.raw[host].get(name)
+        if isinstance(value, str) and _is_address(value) and ":" not in value:
+            yield name, value
+
+
+def node_ports(draft: Draft) -> Iterator[Problem]:
+    s = draft.common
+    own = {*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES}
+    if s.api_port in own:
+        yield Problem(
+            ALL_HOSTS, "another part of Kubernetes listens on it", "choose another, e.g. 6443", "api_port", s.api_port
+        )
+    unasked = own | draft.ssh_ports | {s.api_port, FLANNEL_VXLAN_PORT}
+    held = [port for port in unasked.union(s.reserved_ports) if port in s.node_ports]
+    if len(held) == len(s.node_ports):
+        yield Problem(
+            ALL_HOSTS,
+            "no port of it is left for a Service: all are Kubernetes' own, SSH's or in node_port_reserved",
+            "choose a wider range, or reserve less",
+            "node_port_range",
+            s.node_port_range,
+        )
+    elif len(held) > MOST_RESERVED_PORTS:
+        room = MOST_RESERVED_PORTS - len([port for port in unasked if port in s.node_ports])
+        yield Problem(
+            ALL_HOSTS,
+            f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and the API server can write no "
+            f"more than {MOST_RESERVED_PORTS} of them in one go",
+            f"reserve no more than {room} ports of node_port_range; "
+            "or narrow that: no Service gets a port outside of it",
+            "node_port_reserved",
+            list(s.node_port_reserved),
+        )
+
+
+def kubernetes_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    version, name = parse_version(own.kubernetes_version), "kubernetes_version"
+    if version < OLDEST_KUBERNETES:
+        yield Problem(
+            host,
+            "too old: kubeadm's configuration format v1beta4 came with 1.31",
+            "set 1.31.0 or newer",
+            name,
+            own.kubernetes_version,
+        )
+    leader = next(iter(draft.control_plane), host)
+    ours = draft.hosts[leader].kubernetes_version
+    control_plane = parse_version(ours)
+    if version > control_plane:
+        yield Problem(
+            host,
+            f"the kubelet may not be newer than the control plane ({leader}: {ours})",
+            f"set it to {ours}, or upgrade the control plane first",
+            name,
+            own.kubernetes_version,
+        )
+    elif version[0] != control_plane[0] or version[1] < control_plane[1] - KUBELET_SKEW:
+        yield Problem(
+            host,
+            f"the kubelet may be at most {KUBELET_SKEW} minor versions older than the control plane ({ours})",
+            f"set it to {control_plane[0]}.{control_plane[1] - KUBELET_SKEW}.0 or newer",
+            name,
+            own.kubernetes_version,
+        )
+
+
+def containerd_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    if parse_version(own.containerd_version)[0] < 2:
+        yield Problem(
+            host,
+            "too old: its configuration is written in version 3, which needs containerd 2, as kubelet 1.36 does",
+            "set 2.0.0 or newer",
+            "containerd_version",
+            own.containerd_version,
+        )
+
+
+def mirror(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    """Also where a profile is wrong: by its name in the data."""
+    known = draft.raw[host].get("mirrors")
+    if isinstance(known, Mapping) and own.mirror not in known:
+        yield Problem(
+            host,
+            f"no such profile in mirrors{near(own.mirror, (str(name) for name in known))}",
+            f"use one of: {', '.join(sorted(str(name) for name in known))}; or add it to mirrors",
+            "mirror",
+            own.mirror,
+        )
+        return
+    profile = own.mirrors[own.mirror]
+    for registry, addresses in profile.registries.items():
+        if not addresses and not profile.registry_fallback:
+            yield Problem(
+                host,
+                "it names no mirror, and registry_fallback = False leaves none to ask",
+                "name a mirror, drop the registry, or set registry_fallback = True",
+                f"mirrors.{own.mirror}.registries.{registry}",
+                list(addresses),
+            )
+
+
+def taints(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    for _, doubled in _shared((taint, _key_and_effect(taint)) for taint in dict.fromkeys(own.node_taints)):
+        yield Problem(
+            host,
+            f"a node has one value for a key and effect: {' and '.join(doubled)}",
+            "leave one of them",
+            "node_taints",
+            list(own.node_taints),
+        )
+
+
+def _key_and_effect(taint: str) -> Hashable:
+    key_and_value, _, effect = taint.partition(":")
+    return key_and_value.partition("=")[0], effect
+
+
+RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+    groups,
+    host_names,
+    connections,
+    machines,
+    private_addresses,
+    networks,
+    node_ports,
+)
+HOST_RULES: tuple[Callable[[Draft, str, HostSettings], Iterator[Problem]], ...] = (
+    in_pods_network,
+    in_services_network,
+    docker_networks,
+    kubernetes_version,
+    containerd_version,
+    mirror,
+    taints,
+)
