@@ -10,7 +10,6 @@ from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import HostReport
 from kubestage.kubernetes import RESET
 from kubestage.settings import ClusterSettings, HostSettings, Problem
-from kubestage.settings.values import parse_cidr
 
 # What the cluster and Docker make for themselves: no host has an address of its own there.
 _MADE = re.compile(r"lo|cni0|flannel\.1|kube-ipvs0|docker0|veth.*")
@@ -114,10 +113,8 @@ def networks(hosts: ClusterHosts) -> Iterator[Problem]:
         told = set()
         for each in report.addresses:
             device = report.device_of[str(each.ip)]
-            for cidr in ("pod_cidr", "service_cidr"):
-                clash = _MADE.fullmatch(device) is None and each.network.overlaps(
-                    parse_cidr(getattr(hosts.common, cidr))
-                )
+            for cidr, network in hosts.common.networks:
+                clash = _MADE.fullmatch(device) is None and each.network.overlaps(network)
                 if clash and (cidr, each.network) not in told:
                     told.add((cidr, each.network))
                     yield Problem(
@@ -125,14 +122,14 @@ def networks(hosts: ClusterHosts) -> Iterator[Problem]:
                         f"it overlaps the host's own network {each.network} (address {each.ip} of {device})",
                         _elsewhere(hosts, cidr, "take that address from the host"),
                         cidr,
-                        getattr(hosts.common, cidr),
+                        str(network),
                     )
 
 
 def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
         for server in report.nameservers:
-            for cidr, network in _around(hosts.common, server):
+            for cidr, network in around(hosts.common, server):
                 if cidr == "service_cidr" and server == str(network[_CLUSTER_DNS]):
                     continue  # the cluster's own
                 yield Problem(
@@ -146,7 +143,7 @@ def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def operator(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
-        for cidr, network in _around(hosts.common, report.client) if report.client else ():
+        for cidr, network in around(hosts.common, report.client) if report.client else ():
             yield Problem(
                 name,
                 f"you reach the host from {report.client}, which lies inside it: the host's answers would stay there",
@@ -156,12 +153,9 @@ def operator(hosts: ClusterHosts) -> Iterator[Problem]:
             )
 
 
-def _around(settings: ClusterSettings, address: str) -> Iterator[tuple[str, IPv4Network]]:
+def around(settings: ClusterSettings, address: str) -> Iterator[tuple[str, IPv4Network]]:
     """The cluster's networks that hold the address, by their settings."""
-    for cidr in ("pod_cidr", "service_cidr"):
-        network = parse_cidr(getattr(settings, cidr))
-        if IPv4Address(address) in network:
-            yield cidr, network
+    return ((name, network) for name, network in settings.networks if IPv4Address(address) in network)
 
 
 def _elsewhere(hosts: ClusterHosts, cidr: str, instead: str) -> str:

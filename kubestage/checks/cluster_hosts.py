@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from kubestage.facts.host_report import ClusterReport, HostReport
 from kubestage.kubernetes import INIT_UNIT, JOIN_UNIT
 from kubestage.settings import Cluster, ClusterSettings, HostSettings
-from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 from kubestage.stacks.network import RESERVED_SERVICE
 
 RESERVATION = f"kube-system/{RESERVED_SERVICE}"
@@ -80,10 +79,7 @@ class ClusterHosts:
 
     def own_ports(self) -> dict[int, str]:
         """Ports in the hands of Kubernetes and SSH -> whose each one is."""
-        ports = dict.fromkeys(NODE_PORTS_OF_KUBERNETES + CONTROL_PLANE_PORTS, "Kubernetes")
-        ports[FLANNEL_VXLAN_PORT] = "flannel"
-        ports[self.common.api_port] = "the API server"
-        return ports | dict.fromkeys(self.ssh_ports, "SSH")
+        return self.common.own_ports(self.ssh_ports)
 
     def listening(self) -> dict[int, list[str]]:
         """Ports that a host listens on -> those hosts' names.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pydantic_core import PydanticCustomError
 
+from kubestage.checks.own_files import Unusable, text
 from kubestage.settings import Problem, component_flags
 from kubestage.settings.component_flags import (
     APISERVER,
@@ -19,7 +20,6 @@ from kubestage.settings.component_flags import (
 )
 from kubestage.settings.draft import ALL_HOSTS, Draft
 
-_LARGEST = 1 << 20  # bytes; all of them go to the host in one command
 _PROGRAMS = {
     "apiserver": APISERVER,
     "controller_manager": CONTROLLER_MANAGER,
@@ -35,27 +35,10 @@ def files(draft: Draft) -> Iterator[Problem]:
         if name == "etcd":  # kubeadm mounts no files of others into it
             continue
         for path, file in getattr(draft.common, setting).items():
-            if wrong := _unusable(file):
-                yield Problem(ALL_HOSTS, *wrong, f"{setting}.{path}", file)
-
-
-def _unusable(file: str) -> tuple[str, str] | None:
-    """Why a file can't be taken, and what to do; None where it can."""
-    try:
-        found = Path(file).expanduser()
-        if not found.is_file():
-            reason = "it is no file" if found.exists() else "there is no such file"
-            return reason, "correct the path; it is on the machine that runs pyinfra"
-        if found.stat().st_size > _LARGEST:
-            return f"it is larger than {_LARGEST} bytes", "name a smaller file"
-        found.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return "it is not text in UTF-8", "convert it, e.g. certificates to PEM"
-    except (ValueError, RuntimeError):  # the second: "~nobody" is nobody's home
-        return "not a path", "correct it; it is on the machine that runs pyinfra"
-    except OSError as error:
-        return f"it can't be read: {error.strerror}", "let the user who runs pyinfra read it"
-    return None
+            try:
+                text(file)
+            except Unusable as error:
+                yield Problem(ALL_HOSTS, error.reason, error.remedy, f"{setting}.{path}", file)
 
 
 def named(draft: Draft) -> Iterator[Problem]:

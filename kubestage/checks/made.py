@@ -66,5 +66,5 @@ def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
                 f"it was made with {made[name]}, and a run can't change that in a living cluster",
                 f"set it back to {made[name]}; or make a new cluster on blank hosts",
                 setting,
-                value,
+                value if isinstance(value, int) else str(value),
             )

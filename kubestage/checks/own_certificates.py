@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubestage.certificates import pem
+from kubestage.checks.own_files import Unusable, content
 from kubestage.settings import Problem
 from kubestage.settings.draft import ALL_HOSTS, Draft
 
-_LARGEST = 1 << 20  # bytes
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)  # what Envoy serves with; of RSA, 2048 bits or more
 _SMALLEST_RSA = 2048
 _DER = b"\x30"  # the first byte of a certificate and of a key
 
 
-class _Unusable(Exception):
-    """A file that can't be used."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        self.reason, self.remedy = reason, remedy
-        super().__init__(reason)
-
-
 def _text(path: str, program: str) -> str:
     """A file's content; `program` is openssl's for what it should hold."""
-    try:
-        file = Path(path).expanduser()
-        found = file.stat()
-        if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode):  # it would be waited for
-            raise _Unusable("it is no file", "name a PEM file")
-        if found.st_size > _LARGEST:
-            raise _Unusable("it is too large for certificates or keys", "name a PEM file")
-        content = file.read_bytes()
-    except (FileNotFoundError, RuntimeError):  # the second: "~nobody" is nobody's home
-        raise _Unusable("there is no such file", "correct the path; it is on the machine that runs pyinfra") from None
-    except ValueError:
-        raise _Unusable("not a path", "correct it; it is on the machine that runs pyinfra") from None
-    except OSError as error:
-        raise _Unusable(f"it can't be read: {error.strerror}", "let the user who runs pyinfra read it") from None
-    if content.startswith(_DER) and b"-----BEGIN " not in content:
-        raise _Unusable("the file is DER, not PEM", f"convert it: openssl {program} -inform DER -in FILE -out FILE.pem")
-    return pem.text(content)
+    found = content(path, "PEM file")
+    if found.startswith(_DER) and b"-----BEGIN " not in found:
+        raise Unusable("the file is DER, not PEM", f"convert it: openssl {program} -inform DER -in FILE -out FILE.pem")
+    return pem.text(found)
 
 
 def _certificates(path: str) -> list[x509.Certificate]:
@@ -59,11 +36,11 @@ def _certificates(path: str) -> list[x509.Certificate]:
             _ = certificate.public_key(), certificate.extensions  # they raise where they can't be read
         return found
     except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise _Unusable(f"the certificate can't be understood: {error}", "have another one issued") from None
+        raise Unusable(f"the certificate can't be understood: {error}", "have another one issued") from None
     except ValueError:
         if "PRIVATE KEY-----" in text:
-            raise _Unusable("the file holds a key, and no certificate", "name the certificate's file here") from None
-        raise _Unusable(
+            raise Unusable("the file holds a key, and no certificate", "name the certificate's file here") from None
+        raise Unusable(
             "the file is not a certificate in PEM", 'name a file that has "-----BEGIN CERTIFICATE-----" in it'
         ) from None
 
@@ -71,15 +48,15 @@ def _certificates(path: str) -> list[x509.Certificate]:
 def _key(path: str) -> pem.PrivateKey:
     text = _text(path, "pkey")
     if len(keys := pem.private_keys(text)) > 1:
-        raise _Unusable(f"the file holds {len(keys)} keys", "name a file that holds one")
+        raise Unusable(f"the file holds {len(keys)} keys", "name a file that holds one")
     try:
         key = pem.private_key(text)
     except TypeError:
-        raise _Unusable(
+        raise Unusable(
             "the key has a passphrase", "write it without one: openssl pkey -in FILE -out FILE.plain"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _Unusable(
+        raise Unusable(
             "the file is not an RSA or elliptic curve key in PEM",
             'name a file that has "-----BEGIN PRIVATE KEY-----" in it, or make such a key',
         ) from None
@@ -87,7 +64,7 @@ def _key(path: str) -> pem.PrivateKey:
         isinstance(key.curve, _CURVES) if isinstance(key, ec.EllipticCurvePrivateKey) else key.key_size >= _SMALLEST_RSA
     )
     if not good:
-        raise _Unusable("no site can be served with such a key", "make one of RSA 2048 or of the curve P-256")
+        raise Unusable("no site can be served with such a key", "make one of RSA 2048 or of the curve P-256")
     return key
 
 
@@ -111,11 +88,11 @@ def _pair(name: str, certificate: str, key: str) -> _Pair:
     private_key = None
     try:
         given = _certificates(certificate)
-    except _Unusable as error:
+    except Unusable as error:
         wrong("certificate", certificate, error.reason, error.remedy)
     try:
         private_key = _key(key) if key else None
-    except _Unusable as error:
+    except Unusable as error:
         wrong("key", key, error.reason, error.remedy)
     if not given:
         return _Pair(tuple(problems))

@@ -8,20 +8,19 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from ipaddress import IPv4Network
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from kubestage.settings import HostSettings, Problem, docker_keys
-from kubestage.settings.draft import ALL_HOSTS, CONTROL_PLANE, INVENTORY, WORKERS, Draft, ssh_port
+from kubestage.settings.draft import CONTROL_PLANE, INVENTORY, WORKERS, Draft, ssh_port
 from kubestage.settings.values import (
     CONTROL_PLANE_PORTS,
-    FLANNEL_VXLAN_PORT,
     MOST_RESERVED_PORTS,
     NODE_PORTS_OF_KUBERNETES,
     is_dns_name,
     is_host_name,
     near,
-    parse_cidr,
     parse_version,
 )
 
@@ -66,12 +65,10 @@ def groups(draft: Draft) -> Iterator[Problem]:
                 "put it in one of them, or in an inventory file of its own",
             )
     if leaders and draft.alone and draft.common.schedule_on_control_plane is False:
-        yield Problem(
-            ALL_HOSTS,
+        yield draft.wrong(
+            "schedule_on_control_plane",
             "there is no worker, so nothing could run, cluster DNS included",
             "leave it out, or add a host to workers",
-            "schedule_on_control_plane",
-            False,
         )
 
 
@@ -161,149 +158,115 @@ def private_addresses(draft: Draft) -> Iterator[Problem]:
 
 
 def networks(draft: Draft) -> Iterator[Problem]:
-    pod_cidr = draft.common.pod_cidr
-    network = parse_cidr(pod_cidr)
+    network = draft.common.pod_cidr
     nodes, room = len(draft.raw), 2 ** (24 - network.prefixlen)
     if room < nodes:
-        yield Problem(
-            ALL_HOSTS,
+        yield draft.wrong(
+            "pod_cidr",
             f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
             f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
-            "pod_cidr",
-            pod_cidr,
         )
-    if network.overlaps(parse_cidr(draft.common.service_cidr)):
-        yield Problem(
-            ALL_HOSTS,
-            f"it overlaps service_cidr = {draft.common.service_cidr!r}",
+    if network.overlaps(draft.common.service_cidr):
+        yield draft.wrong(
+            "pod_cidr",
+            f"it overlaps service_cidr = '{draft.common.service_cidr}'",
             "choose two networks that share no address, "
             'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
-            "pod_cidr",
-            pod_cidr,
         )
 
 
-def in_pods_network(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    yield from _inside(draft, host, own, "pod_cidr", draft.common.pod_cidr)
-
-
-def in_services_network(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    yield from _inside(draft, host, own, "service_cidr", draft.common.service_cidr)
-
-
-def _inside(draft: Draft, host: str, own: HostSettings, cidr_name: str, cidr: str) -> Iterator[Problem]:
-    for name, value in _addresses(draft, host):
-        if ipaddress.IPv4Address(value) in parse_cidr(cidr):
-            yield Problem(
-                host,
-                f"it lies inside {cidr_name} = {cidr!r}, so pods could not reach the host",
-                f"choose a {cidr_name} that shares no address with the hosts' network",
-                name,
-                value,
-            )
+def addresses(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+    for cidr, network in draft.common.networks:
+        for name, address in _addresses(draft, host):
+            if address in network:
+                yield draft.wrong(
+                    name,
+                    f"it lies inside {cidr} = '{network}', so pods could not reach the host",
+                    f"choose a {cidr} that shares no address with the hosts' network",
+                    host,
+                )
 
 
 def docker_networks(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    cidrs = {name: parse_cidr(getattr(draft.common, name)) for name in ("pod_cidr", "service_cidr")}
-    hosts = [IPv4Network(value) for name in draft.raw for _, value in _addresses(draft, name)]
+    cidrs = dict(draft.common.networks)
+    hosts = [IPv4Network(address) for name in draft.raw for _, address in _addresses(draft, name)]
     free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
     for key, docker in docker_keys.networks(own.docker_config):
-        for cidr_name, cidr in cidrs.items():
-            if not docker.overlaps(cidr):
-                continue
+        for cidr in (name for name, network in cidrs.items() if docker.overlaps(network)):
             if key == "bip":
-                yield Problem(
-                    host,
+                yield draft.wrong(
+                    cidr,
                     f"it overlaps the network of Docker's own bridge, {docker}",
                     f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
-                    cidr_name,
-                    str(cidr),
+                    host,
                 )
             else:
                 yield Problem(
                     host,
-                    f'"{key}" has {docker}, which overlaps {cidr_name} = {str(cidr)!r}',
+                    f"\"{key}\" has {docker}, which overlaps {cidr} = '{cidrs[cidr]}'",
                     f'choose others, e.g. docker_config = {{"{key}": [{{"base": "{free}", "size": 28}}]}}',
                     "docker_config",
                 )
 
 
-def _addresses(draft: Draft, host: str) -> Iterator[tuple[str, str]]:
+def _addresses(draft: Draft, host: str) -> Iterator[tuple[str, IPv4Address]]:
     for name in ("private_address", "public_address", "ssh_hostname"):
-        value = draft.raw[host].get(name)
-        if isinstance(value, str) and _is_address(value) and ":" not in value:
-            yield name, value
+        with suppress(ValueError):
+            yield name, IPv4Address(str(draft.raw[host].get(name)))
 
 
 def node_ports(draft: Draft) -> Iterator[Problem]:
     s = draft.common
-    own = {*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES}
-    if s.api_port in own:
-        yield Problem(
-            ALL_HOSTS, "another part of Kubernetes listens on it", "choose another, e.g. 6443", "api_port", s.api_port
-        )
-    unasked = own | draft.ssh_ports | {s.api_port, FLANNEL_VXLAN_PORT}
-    held = [port for port in unasked.union(s.reserved_ports) if port in s.node_ports]
+    if s.api_port in (*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES):
+        yield draft.wrong("api_port", "another part of Kubernetes listens on it", "choose another, e.g. 6443")
+    own = s.own_ports(draft.ssh_ports)
+    held = [port for port in {*own, *s.reserved_ports} if port in s.node_ports]
     if len(held) == len(s.node_ports):
-        yield Problem(
-            ALL_HOSTS,
+        yield draft.wrong(
+            "node_port_range",
             "no port of it is left for a Service: all are Kubernetes' own, SSH's or in node_port_reserved",
             "choose a wider range, or reserve less",
-            "node_port_range",
-            s.node_port_range,
         )
     elif len(held) > MOST_RESERVED_PORTS:
-        room = MOST_RESERVED_PORTS - len([port for port in unasked if port in s.node_ports])
-        yield Problem(
-            ALL_HOSTS,
+        room = MOST_RESERVED_PORTS - len([port for port in own if port in s.node_ports])
+        yield draft.wrong(
+            "node_port_reserved",
             f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and the API server can write no "
             f"more than {MOST_RESERVED_PORTS} of them in one go",
             f"reserve no more than {room} ports of node_port_range; "
             "or narrow that: no Service gets a port outside of it",
-            "node_port_reserved",
-            list(s.node_port_reserved),
         )
 
 
 def kubernetes_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    version, name = parse_version(own.kubernetes_version), "kubernetes_version"
+    def wrong(reason: str, remedy: str) -> Problem:
+        return draft.wrong("kubernetes_version", reason, remedy, host)
+
+    version = parse_version(own.kubernetes_version)
     if version < OLDEST_KUBERNETES:
-        yield Problem(
-            host,
-            "too old: kubeadm's configuration format v1beta4 came with 1.31",
-            "set 1.31.0 or newer",
-            name,
-            own.kubernetes_version,
-        )
+        yield wrong("too old: kubeadm's configuration format v1beta4 came with 1.31", "set 1.31.0 or newer")
     leader = next(iter(draft.control_plane), host)
     ours = draft.hosts[leader].kubernetes_version
-    control_plane = parse_version(ours)
-    if version > control_plane:
-        yield Problem(
-            host,
+    major, minor, _ = parse_version(ours)
+    if version > parse_version(ours):
+        yield wrong(
             f"the kubelet may not be newer than the control plane ({leader}: {ours})",
             f"set it to {ours}, or upgrade the control plane first",
-            name,
-            own.kubernetes_version,
         )
-    elif version[0] != control_plane[0] or version[1] < control_plane[1] - KUBELET_SKEW:
-        yield Problem(
-            host,
+    elif version[:2] < (major, minor - KUBELET_SKEW):
+        yield wrong(
             f"the kubelet may be at most {KUBELET_SKEW} minor versions older than the control plane ({ours})",
-            f"set it to {control_plane[0]}.{control_plane[1] - KUBELET_SKEW}.0 or newer",
-            name,
-            own.kubernetes_version,
+            f"set it to {major}.{minor - KUBELET_SKEW}.0 or newer",
         )
 
 
 def containerd_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
     if parse_version(own.containerd_version)[0] < 2:
-        yield Problem(
-            host,
+        yield draft.wrong(
+            "containerd_version",
             "too old: its configuration is written in version 3, which needs containerd 2, as kubelet 1.36 does",
             "set 2.0.0 or newer",
-            "containerd_version",
-            own.containerd_version,
+            host,
         )
 
 
@@ -311,35 +274,30 @@ def mirror(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
     """Also where a profile is wrong: by its name in the data."""
     known = draft.raw[host].get("mirrors")
     if isinstance(known, Mapping) and own.mirror not in known:
-        yield Problem(
-            host,
-            f"no such profile in mirrors{near(own.mirror, (str(name) for name in known))}",
-            f"use one of: {', '.join(sorted(str(name) for name in known))}; or add it to mirrors",
+        names = sorted(map(str, known))
+        yield draft.wrong(
             "mirror",
-            own.mirror,
+            f"no such profile in mirrors{near(own.mirror, names)}",
+            f"use one of: {', '.join(names)}; or add it to mirrors",
+            host,
         )
         return
     profile = own.mirrors[own.mirror]
-    for registry, addresses in profile.registries.items():
-        if not addresses and not profile.registry_fallback:
+    for registry, mirrors in profile.registries.items():
+        if not mirrors and not profile.registry_fallback:
             yield Problem(
                 host,
                 "it names no mirror, and registry_fallback = False leaves none to ask",
                 "name a mirror, drop the registry, or set registry_fallback = True",
                 f"mirrors.{own.mirror}.registries.{registry}",
-                list(addresses),
+                list(mirrors),
             )
 
 
 def taints(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
     for _, doubled in _shared((taint, _key_and_effect(taint)) for taint in dict.fromkeys(own.node_taints)):
-        yield Problem(
-            host,
-            f"a node has one value for a key and effect: {' and '.join(doubled)}",
-            "leave one of them",
-            "node_taints",
-            list(own.node_taints),
-        )
+        reason = f"a node has one value for a key and effect: {' and '.join(doubled)}"
+        yield draft.wrong("node_taints", reason, "leave one of them", host)
 
 
 def _key_and_effect(taint: str) -> Hashable:
@@ -357,8 +315,7 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     node_ports,
 )
 HOST_RULES: tuple[Callable[[Draft, str, HostSettings], Iterator[Problem]], ...] = (
-    in_pods_network,
-    in_services_network,
+    addresses,
     docker_networks,
     kubernetes_version,
     containerd_version,

@@ -24,8 +24,7 @@ _OF_KUBEADM = "kubeadm keeps it, and the files and hosts that belong to it"
 _GONE = "no version of Kubernetes since 1.24 knows it"
 _ENDS = "the program would print something, and end"
 _PRINTS = dict.fromkeys(("help", "version"), _ENDS)
-_DELEGATED = ("authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig")
-_REQUEST_HEADERS = ("allowed-names", "client-ca-file", "extra-headers-prefix", "group-headers", "username-headers")
+_DELEGATED = "authentication-kubeconfig authorization-kubeconfig kubeconfig"
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,13 @@ _CERTIFICATES = (
     "/usr/share/ca-certificates",
     "/usr/local/share/ca-certificates",
 )
+
+
+def _fixed(of_kubeadm: str, gone: str = "") -> dict[str, str]:
+    """Flags that no setting may give, and why; both are lists of names with blanks between."""
+    return {**_PRINTS, **dict.fromkeys(of_kubeadm.split(), _OF_KUBEADM), **dict.fromkeys(gone.split(), _GONE)}
+
+
 APISERVER = Program(
     owned={
         "service-node-port-range": "node_port_range",
@@ -55,33 +61,16 @@ APISERVER = Program(
         "advertise-address": "private_address",
         "secure-port": "api_port",
     },
-    fixed={
-        **_PRINTS,
-        **dict.fromkeys(
-            (
-                "allow-privileged",
-                "cert-dir",
-                "client-ca-file",
-                "enable-bootstrap-token-auth",
-                "etcd-cafile",
-                "etcd-certfile",
-                "etcd-keyfile",
-                "etcd-prefix",
-                "etcd-servers",
-                "kubelet-client-certificate",
-                "kubelet-client-key",
-                "proxy-client-cert-file",
-                "proxy-client-key-file",
-                *(f"requestheader-{name}" for name in _REQUEST_HEADERS),
-                "service-account-key-file",
-                "service-account-signing-key-file",
-                "tls-cert-file",
-                "tls-private-key-file",
-            ),
-            _OF_KUBEADM,
-        ),
-        **dict.fromkeys(("address", "insecure-bind-address", "insecure-port", "port"), _GONE),
-    },
+    fixed=_fixed(
+        """
+        allow-privileged cert-dir client-ca-file enable-bootstrap-token-auth etcd-cafile etcd-certfile etcd-keyfile
+        etcd-prefix etcd-servers kubelet-client-certificate kubelet-client-key proxy-client-cert-file
+        proxy-client-key-file requestheader-allowed-names requestheader-client-ca-file
+        requestheader-extra-headers-prefix requestheader-group-headers requestheader-username-headers
+        service-account-key-file service-account-signing-key-file tls-cert-file tls-private-key-file
+        """,
+        gone="address insecure-bind-address insecure-port port",
+    ),
     mounted=_CERTIFICATES,
 )
 CONTROLLER_MANAGER = Program(
@@ -90,65 +79,26 @@ CONTROLLER_MANAGER = Program(
         "cluster-name": "cluster_name",
         "service-cluster-ip-range": "service_cidr",
     },
-    fixed={
-        **_PRINTS,
-        **dict.fromkeys(
-            (
-                *_DELEGATED,
-                "allocate-node-cidrs",
-                "cert-dir",
-                "client-ca-file",
-                "cluster-signing-cert-file",
-                "cluster-signing-key-file",
-                "requestheader-client-ca-file",
-                "root-ca-file",
-                "secure-port",
-                "service-account-private-key-file",
-                "use-service-account-credentials",
-            ),
-            _OF_KUBEADM,
-        ),
-        **dict.fromkeys(("address", "port"), _GONE),
-    },
+    fixed=_fixed(
+        f"""
+        {_DELEGATED} allocate-node-cidrs cert-dir client-ca-file cluster-signing-cert-file cluster-signing-key-file
+        requestheader-client-ca-file root-ca-file secure-port service-account-private-key-file
+        use-service-account-credentials
+        """,
+        gone="address port",
+    ),
     mounted=_CERTIFICATES,
 )
-SCHEDULER = Program(
-    fixed={
-        **_PRINTS,
-        **dict.fromkeys((*_DELEGATED, "cert-dir", "client-ca-file", "secure-port"), _OF_KUBEADM),
-        **dict.fromkeys(("address", "port"), _GONE),
-    },
-)
+SCHEDULER = Program(fixed=_fixed(f"{_DELEGATED} cert-dir client-ca-file secure-port", gone="address port"))
 ETCD = Program(
     fixed={
-        **_PRINTS,
-        **dict.fromkeys(
-            (
-                "advertise-client-urls",
-                "auto-tls",
-                "cert-file",
-                "client-cert-auth",
-                "config-file",
-                "data-dir",
-                "discovery",
-                "discovery-srv",
-                "initial-advertise-peer-urls",
-                "initial-cluster",
-                "initial-cluster-state",
-                "initial-cluster-token",
-                "key-file",
-                "listen-client-urls",
-                "listen-peer-urls",
-                "name",
-                "peer-auto-tls",
-                "peer-cert-file",
-                "peer-client-cert-auth",
-                "peer-key-file",
-                "peer-trusted-ca-file",
-                "trusted-ca-file",
-                "wal-dir",
-            ),
-            _OF_KUBEADM,
+        **_fixed(
+            """
+            advertise-client-urls auto-tls cert-file client-cert-auth config-file data-dir discovery discovery-srv
+            initial-advertise-peer-urls initial-cluster initial-cluster-state initial-cluster-token key-file
+            listen-client-urls listen-peer-urls name peer-auto-tls peer-cert-file peer-client-cert-auth peer-key-file
+            peer-trusted-ca-file trusted-ca-file wal-dir
+            """
         ),
         "force-new-cluster": "at each start, etcd would drop its other members",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,13 +28,20 @@ S = TypeVar("S", bound=BaseModel)
 class Draft:
     """An inventory on its way to a Cluster: settings that have no valid value raise Invalid where they are asked for.
 
-    `raw`: host -> all that pyinfra has for it. `hosts`: each host's own settings, the control plane's first.
+    `raw`: host -> all that pyinfra has for it. `written`: the cluster's settings as they are there.
+    `hosts`: each host's own settings, the control plane's first.
     """
 
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
     groups: Mapping[str, Sequence[str]]
+    written: Mapping[str, Any] = field(repr=False)
     common: ClusterSettings
     hosts: Mapping[str, HostSettings]
+
+    def wrong(self, setting: str, reason: str, remedy: str, host: str = ALL_HOSTS) -> Problem:
+        """A problem with a setting's value: the cluster's, or what a host has."""
+        written = self.written if host == ALL_HOSTS else self.raw[host]
+        return Problem(host, reason, remedy, setting, written[setting])
 
     @property
     def control_plane(self) -> list[str]:
@@ -81,7 +89,7 @@ def drafted(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequenc
         own[host], found, _ = _validated(HostSettings, host, its)
         problems += found
         problems += _differing(host, data, common, owners, invalid)
-    return Draft(hosts, groups, valid, own), problems
+    return Draft(hosts, groups, common, valid, own), problems
 
 
 def _cluster_data(given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -162,6 +170,15 @@ def _problem(where: str, detail: ErrorDetails) -> Problem:
     if kind == "tuple_type":
         wrapped = f"write it as [{value!r}]" if isinstance(value, str | int) else "write it as [ONE, TWO]"
         return Problem(where, "not a list", wrapped, setting, value)
+    if kind == "literal_error":
+        known = sorted(re.findall(r"'([^']+)'", detail["ctx"]["expected"]))
+        return Problem(
+            where, f"no such value{near(str(value), known)}", f"use one of: {', '.join(known)}", setting, value
+        )
+    if kind == "greater_than_equal":
+        least = detail["ctx"]["ge"]
+        remedy = f"give a number above {least - 1}, or drop the line for the default"
+        return Problem(where, f"has to be at least {least}", remedy, setting, value)
     if kind in _TYPES:
         reason, remedy = _TYPES[kind]
         return Problem(where, reason, remedy, setting, value)

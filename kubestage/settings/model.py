@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from . import component_flags, kernel, reserved_keys, values
-from .values import PortRange, parse_port_range, parse_reserved, parse_version
+from .values import (
+    AddressOrName,
+    Count,
+    Image,
+    KubeadmCheck,
+    LogSize,
+    Name,
+    Namespace,
+    PackageRevision,
+    Port,
+    PortOrNone,
+    PortRange,
+    Registry,
+    RenewDays,
+    RepositoryUrl,
+    Reserved,
+    Sha256,
+    Stack,
+    Taint,
+    TimeoutFactor,
+    Url,
+    Version,
+    VolumeSize,
+    or_empty,
+    parse_port_range,
+    parse_reserved,
+    parse_version,
+)
 
-Name = Annotated[str, AfterValidator(values.dns_name)]
-Version = Annotated[str, AfterValidator(values.version)]
-Image = Annotated[str, AfterValidator(values.image)]
-Url = Annotated[str, AfterValidator(values.url)]
-RepositoryUrl = Annotated[str, AfterValidator(values.repository_url)]
-Port = Annotated[int, AfterValidator(values.port)]
-Count = Annotated[int, AfterValidator(values.positive)]
-Reserved = Annotated[Any, AfterValidator(values.reserved)]
-Taint = Annotated[str, AfterValidator(values.taint)]
-AddressOrName = Annotated[str, AfterValidator(values.address_or_name)]
-Registry = Annotated[str, AfterValidator(values.registry_name)]
-Stack = Annotated[str, AfterValidator(values.stack)]
-Namespace = Annotated[str, AfterValidator(values.namespace)]
-KubeadmCheck = Annotated[str, AfterValidator(values.kubeadm_check)]
 Files = Annotated[dict[str, str], AfterValidator(component_flags.files)]
 _listed = Field(strict=False)  # a list as well as a tuple
 _hidden = Field(repr=False)  # what may hold passwords
@@ -55,7 +70,7 @@ class Mirror(BaseModel):
     kubernetes_key: RepositoryUrl
     docker_apt: RepositoryUrl
     docker_key: RepositoryUrl
-    files: Annotated[str, AfterValidator(values.url_or_empty)]
+    files: Annotated[str, or_empty(values.url)]
     registries: dict[Registry, Annotated[tuple[Url, ...], _listed]]
     registry_fallback: bool
 
@@ -87,18 +102,18 @@ class ClusterSettings(_Settings):
     kube_web_view_image: Image
 
     cluster_name: Name
-    cluster_domain: Annotated[str, AfterValidator(values.cluster_domain)]
-    pod_cidr: Annotated[str, AfterValidator(values.pod_cidr)]
-    service_cidr: Annotated[str, AfterValidator(values.service_cidr)]
+    cluster_domain: Annotated[str, AfterValidator(lambda value: values.domain(value, "cluster.local"))]
+    pod_cidr: Annotated[IPv4Network, BeforeValidator(values.pod_cidr)]
+    service_cidr: Annotated[IPv4Network, BeforeValidator(values.service_cidr)]
     api_port: Port
     api_extra_sans: Annotated[tuple[AddressOrName, ...], _listed]
-    certificate_renew_days: Annotated[int, AfterValidator(values.renew_days)]
+    certificate_renew_days: RenewDays
     schedule_on_control_plane: bool | None
 
-    node_port_range: Annotated[str, AfterValidator(values.port_range)]
+    node_port_range: Annotated[str, AfterValidator(lambda value: str(parse_port_range(value)))]
     node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
 
-    cgroup_driver: Annotated[str, AfterValidator(lambda v: values.one_of(v, ("systemd", "cgroupfs"), "cgroup driver"))]
+    cgroup_driver: Literal["systemd", "cgroupfs"]
     kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy), _hidden]
     apiserver_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.apiserver), _hidden]
     apiserver_files: Files
@@ -116,26 +131,41 @@ class ClusterSettings(_Settings):
     ca_key: str
     wildcard_certificate: str
     wildcard_key: str
-    http_port: Annotated[int, AfterValidator(values.port_or_zero)]
+    http_port: PortOrNone
     https_port: Port
     http_redirect: bool
     ingress_replicas: Count | None
-    ingress_traffic_policy: Annotated[str, AfterValidator(values.traffic_policy)]
+    ingress_traffic_policy: Literal["Local", "Cluster"]
     contour_crds_url: Url
-    contour_crds_sha256: Annotated[str, AfterValidator(values.sha256)]
-    dashboard_flavour: Annotated[str, AfterValidator(values.dashboard_flavour)]
+    contour_crds_sha256: Sha256
+    dashboard_flavour: Literal["headlamp", "kube-web-view"]
     dashboard_admin: bool
     registry_users: Annotated[dict[str, str], AfterValidator(values.registry_users), _hidden]
-    registry_size: Annotated[str, AfterValidator(values.volume_size)]
+    registry_size: VolumeSize
     registry_cleanup: Annotated[str, AfterValidator(values.cron)]
     registry_pull_namespaces: Annotated[tuple[Namespace, ...], _listed]
-    storage_class: Annotated[str, AfterValidator(values.dns_name_or_empty)]
+    storage_class: Annotated[str, or_empty(values.dns_name)]
     storage_path: Annotated[str, AfterValidator(values.absolute_path)]
 
     max_clock_skew_s: Count
 
     commands_per_connection: Count
-    timeout_factor: Annotated[float, AfterValidator(values.timeout_factor)]
+    timeout_factor: TimeoutFactor
+
+    @property
+    def networks(self) -> Iterator[tuple[str, IPv4Network]]:
+        """The cluster's own, by their settings."""
+        yield "pod_cidr", self.pod_cidr
+        yield "service_cidr", self.service_cidr
+
+    def own_ports(self, ssh_ports: Iterable[int]) -> dict[int, str]:
+        """Ports in the hands of Kubernetes and SSH -> whose each one is."""
+        return {
+            **dict.fromkeys(values.NODE_PORTS_OF_KUBERNETES + values.CONTROL_PLANE_PORTS, "Kubernetes"),
+            values.FLANNEL_VXLAN_PORT: "flannel",
+            self.api_port: "the API server",
+            **dict.fromkeys(ssh_ports, "SSH"),
+        }
 
     @property
     def node_ports(self) -> PortRange:
@@ -166,7 +196,7 @@ class HostSettings(_Settings):
     """The settings of one host: what may be another on each. group_data/all.py says what each is for, and its unit."""
 
     kubernetes_version: Version
-    kubernetes_package_revision: Annotated[str, AfterValidator(values.package_revision)]
+    kubernetes_package_revision: PackageRevision
     docker_version: Version
     containerd_version: Version
 
@@ -175,13 +205,13 @@ class HostSettings(_Settings):
 
     containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
     docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
-    docker_log_max_size: Annotated[str, AfterValidator(values.log_size)]
+    docker_log_max_size: LogSize
     docker_log_max_files: Count
     kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
     kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
 
-    private_address: Annotated[str, AfterValidator(values.ipv4_or_empty)]
-    public_address: Annotated[str, AfterValidator(values.address_or_name_or_empty)]
+    private_address: Annotated[str, or_empty(values.ipv4)]
+    public_address: Annotated[str, or_empty(values.one_address_or_name)]
     node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
     node_taints: Annotated[tuple[Taint, ...], _listed]
     sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from ipaddress import IPv4Network
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from kubestage.kubernetes import ENDPOINT_PORT
+
+N = TypeVar("N", int, float)
 
 # Ports that Kubernetes itself listens on, https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 # plus what kubeadm's defaults open on loopback. The API server's own port is a setting.
@@ -62,6 +66,33 @@ def one_of(value: str, known: Iterable[str], what: str) -> str:
     return value
 
 
+def written_as(pattern: str, reason: str, remedy: str) -> AfterValidator:
+    """Text that the whole of `pattern` matches."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise refuse(reason, remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+def within(first: int, last: int, reason: str, remedy: str) -> AfterValidator:
+    """A number from first to last, both included."""
+
+    def check(value: N) -> N:
+        if not first <= value <= last:  # neither holds for nan
+            raise refuse(reason, remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+def or_empty(check: Callable[[str], str]) -> AfterValidator:
+    """What `check` takes, or no text at all."""
+    return AfterValidator(lambda value: check(value) if value else value)
+
+
 # --- Numbers and ports -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class PortRange:
@@ -92,20 +123,10 @@ def parse_port_range(value: str, example: str = "80-32767") -> PortRange:
     return PortRange(first, last)
 
 
-def port_range(value: str) -> str:
-    parse_port_range(value)
-    return value
-
-
-def port(value: int) -> int:
-    if not 1 <= value <= 65535:
-        raise refuse("ports go from 1 to 65535", "choose a port within 1-65535")
-    return value
-
-
 def parse_reserved(value: Any) -> PortRange:
     if isinstance(value, int) and not isinstance(value, bool):
-        port(value)
+        if not 1 <= value <= 65535:
+            raise refuse("ports go from 1 to 65535", "choose a port within 1-65535")
         return PortRange(value, value)
     if not isinstance(value, str):
         raise refuse("neither a port nor a range of ports", 'write a number, or a range, e.g. "9000-9099"')
@@ -118,51 +139,10 @@ def reserved(value: Any) -> int | str:
     return value
 
 
-def positive(value: int) -> int:
-    if value < 1:
-        raise refuse("has to be at least 1", "give a number above 0, or drop the line for the default")
-    return value
-
-
-def renew_days(value: int) -> int:
-    if not 1 <= value <= 120:
-        raise refuse(
-            "not within 1-120: what Kubernetes issues lives a year, and would be renewed again and again",
-            "write e.g. 60",
-        )
-    return value
-
-
-def timeout_factor(value: float) -> float:
-    if not 1 <= value <= 100:  # neither holds for nan
-        raise refuse("not within 1-100", "write 1, or e.g. 3 where registries or hosts are slow")
-    return value
-
-
-def log_size(value: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}[kmg]", value):
-        raise refuse("not a size that Docker knows", 'write a number and k, m or g, e.g. "20m"')
-    return value
-
-
 # --- Versions and images ---------------------------------------------------------------------------------------------
-def version(value: str) -> str:
-    if not re.fullmatch(r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}", value):
-        raise refuse("not a version", 'write it in full and without a leading v, e.g. "1.36.3"')
-    return value
-
-
 def parse_version(value: str) -> tuple[int, int, int]:
     major, minor, patch = (int(part) for part in value.split("."))
     return major, minor, patch
-
-
-def package_revision(value: str) -> str:
-    if not re.fullmatch(r"[0-9][A-Za-z0-9.+~]*", value):
-        raise refuse(
-            "not a Debian revision", 'write what follows the version in `apt-cache policy kubelet`, e.g. "1.1"'
-        )
-    return value
 
 
 def image(value: str) -> str:
@@ -187,10 +167,6 @@ def ipv4(value: str) -> str:
     if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
         raise refuse("no other host can reach this address", "give the address of the host's network card")
     return value
-
-
-def ipv4_or_empty(value: str) -> str:
-    return ipv4(value) if value else value
 
 
 def is_dns_name(value: str) -> bool:
@@ -235,10 +211,6 @@ def domain(value: str, example: str) -> str:
     return value
 
 
-def cluster_domain(value: str) -> str:
-    return domain(value, example="cluster.local")
-
-
 def address_or_name(value: str) -> str:
     if re.fullmatch(r"[0-9.]+|.*:.*", value):
         return ipv4(value)
@@ -247,25 +219,27 @@ def address_or_name(value: str) -> str:
     return value
 
 
-def address_or_name_or_empty(value: str) -> str:
+def one_address_or_name(value: str) -> str:
     if value.startswith("*."):
         raise refuse("a wildcard is not an address", "name one host, or its IP address")
-    return address_or_name(value) if value else value
+    return address_or_name(value)
 
 
 # Addresses that no host takes for another's: this host's own, link-local ones, multicast and what is reserved.
-_NO_HOSTS = [ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
+_NO_HOSTS = [IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
 
 
-def _network(value: str, example: str) -> ipaddress.IPv4Network:
+def _network(value: Any, example: str) -> IPv4Network:
     """The network of hosts that a text is about, even where it has the address of one of them: "10.244.1.1/16"."""
+    if not isinstance(value, str):
+        raise refuse("not a text", "write text in quotes")
     try:
         network = ipaddress.ip_network(value, strict=False)
         if "/" not in value:
             raise ValueError("no prefix")
     except ValueError:
         raise refuse("not a network", f'write it as address/prefix, e.g. "{example}"') from None
-    if not isinstance(network, ipaddress.IPv4Network):
+    if not isinstance(network, IPv4Network):
         raise refuse("an IPv6 network; only IPv4 is supported for now", f'give an IPv4 network, e.g. "{example}"')
     for special in _NO_HOSTS:
         if network.overlaps(special):
@@ -275,18 +249,14 @@ def _network(value: str, example: str) -> ipaddress.IPv4Network:
     return network
 
 
-def _own_address(value: str, network: ipaddress.IPv4Network) -> str:
+def _own_address(value: str, network: IPv4Network) -> IPv4Network:
     """The last of the checks of a network: its remedy passes all others."""
     if str(network) != value:
         raise refuse("not the network's own address with its prefix", f'write "{network}" if that is what you mean')
-    return value
+    return network
 
 
-def parse_cidr(value: str) -> ipaddress.IPv4Network:
-    return ipaddress.IPv4Network(value)
-
-
-def pod_cidr(value: str) -> str:
+def pod_cidr(value: Any) -> IPv4Network:
     example = "10.244.0.0/16"
     network = _network(value, example)
     if network.prefixlen < 8:  # kubeadm: at most 16 bits between it and a node's /24
@@ -296,7 +266,7 @@ def pod_cidr(value: str) -> str:
     return _own_address(value, network)
 
 
-def service_cidr(value: str) -> str:
+def service_cidr(value: Any) -> IPv4Network:
     example = "10.96.0.0/16"
     network = _network(value, example)
     if not 12 <= network.prefixlen <= 28:  # kubeadm: at most 20 bits of addresses, at least 10 addresses
@@ -383,8 +353,6 @@ def taint(value: str) -> str:
 def kubeadm_check(value: str) -> str:
     if value.lower() == "all":
         raise refuse("skipping all of kubeadm's checks hides real faults", "name the single checks, e.g. Swap")
-    if not re.fullmatch(r"[A-Za-z0-9-]+", value):
-        raise refuse("not the name of a kubeadm check", 'write it as kubeadm shows it, e.g. "NumCPU"')
     return value
 
 
@@ -407,38 +375,6 @@ def site_domain(value: str) -> str:
     return value
 
 
-def dns_name_or_empty(value: str) -> str:
-    return dns_name(value) if value else value
-
-
-def namespace(value: str) -> str:
-    if not _DNS_LABEL.fullmatch(value):
-        raise refuse("not a namespace: at most 63 lower-case letters, digits and inner hyphens", 'write e.g. "default"')
-    return value
-
-
-def port_or_zero(value: int) -> int:
-    return port(value) if value else value
-
-
-def traffic_policy(value: str) -> str:
-    return one_of(value, ("Local", "Cluster"), "traffic policy")
-
-
-def dashboard_flavour(value: str) -> str:
-    return one_of(value, DASHBOARD_FLAVOURS, "dashboard")
-
-
-def sha256(value: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise refuse("not a SHA-256 in hexadecimal", "write what `sha256sum FILE` prints: 64 digits and letters a to f")
-    return value
-
-
-def url_or_empty(value: str) -> str:
-    return url(value) if value else value
-
-
 def registry_users(value: dict[str, str]) -> dict[str, str]:
     for name, password in value.items():
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):  # htpasswd's own separator is the colon
@@ -450,12 +386,6 @@ def registry_users(value: dict[str, str]) -> dict[str, str]:
             raise refuse(f'the password of "{name}" is not of 8 to 72 bytes', "choose one of that length")
         if re.search(r"[\x00-\x1f\x7f]", password):  # RFC 7617, 2
             raise refuse(f'the password of "{name}" holds a control character', "choose one of a single line")
-    return value
-
-
-def volume_size(value: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}(Mi|Gi|Ti)", value):
-        raise refuse("not a volume's size", 'write a number and Mi, Gi or Ti, e.g. "20Gi"')
     return value
 
 
@@ -494,3 +424,75 @@ def absolute_path(value: str) -> str:
     if _NO_VOLUMES.fullmatch(value):
         raise refuse("a folder of the system's own", 'name one for volumes alone, e.g. "/var/lib/kubestage/volumes"')
     return value
+
+
+# --- Types ------------------------------------------------------------------------------------------------------------
+Name = Annotated[str, AfterValidator(dns_name)]
+Version = Annotated[
+    str,
+    written_as(
+        r"(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}",
+        "not a version",
+        'write it in full and without a leading v, e.g. "1.36.3"',
+    ),
+]
+Image = Annotated[str, AfterValidator(image)]
+Url = Annotated[str, AfterValidator(url)]
+RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
+Port = Annotated[int, within(1, 65535, "ports go from 1 to 65535", "choose a port within 1-65535")]
+Count = Annotated[int, Field(ge=1)]
+Reserved = Annotated[Any, AfterValidator(reserved)]
+Taint = Annotated[str, AfterValidator(taint)]
+AddressOrName = Annotated[str, AfterValidator(address_or_name)]
+Registry = Annotated[str, AfterValidator(registry_name)]
+Stack = Annotated[str, AfterValidator(stack)]
+Namespace = Annotated[
+    str,
+    written_as(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "not a namespace: at most 63 lower-case letters, digits and inner hyphens",
+        'write e.g. "default"',
+    ),
+]
+KubeadmCheck = Annotated[
+    str,
+    AfterValidator(kubeadm_check),
+    written_as("[A-Za-z0-9-]+", "not the name of a kubeadm check", 'write it as kubeadm shows it, e.g. "NumCPU"'),
+]
+PackageRevision = Annotated[
+    str,
+    written_as(
+        "[0-9][A-Za-z0-9.+~]*",
+        "not a Debian revision",
+        'write what follows the version in `apt-cache policy kubelet`, e.g. "1.1"',
+    ),
+]
+LogSize = Annotated[
+    str,
+    written_as("[1-9][0-9]{0,8}[kmg]", "not a size that Docker knows", 'write a number and k, m or g, e.g. "20m"'),
+]
+RenewDays = Annotated[
+    int,
+    within(
+        1,
+        120,
+        "not within 1-120: what Kubernetes issues lives a year, and would be renewed again and again",
+        "write e.g. 60",
+    ),
+]
+Sha256 = Annotated[
+    str,
+    written_as(
+        "[0-9a-f]{64}",
+        "not a SHA-256 in hexadecimal",
+        "write what `sha256sum FILE` prints: 64 digits and letters a to f",
+    ),
+]
+VolumeSize = Annotated[
+    str,
+    written_as("[1-9][0-9]{0,8}(Mi|Gi|Ti)", "not a volume's size", 'write a number and Mi, Gi or Ti, e.g. "20Gi"'),
+]
+TimeoutFactor = Annotated[
+    float, within(1, 100, "not within 1-100", "write 1, or e.g. 3 where registries or hosts are slow")
+]
+PortOrNone = Annotated[int, within(0, 65535, "ports go from 1 to 65535", "choose a port within 1-65535")]

@@ -261,7 +261,7 @@ class TestFile:
         self.both(files, "/nowhere/at.all", "there is no such file", "correct the path")
 
     def test_a_folder(self, files: Files) -> None:
-        self.both(files, str(files.folder), "can't be read: Is a directory", "let the user")
+        self.both(files, str(files.folder), "it is no file", "name a PEM file: correct the path")
 
     def test_nobodys_home(self, files: Files) -> None:
         self.both(files, "~no-such-user/ca.crt", "there is no such file", "correct the path")
