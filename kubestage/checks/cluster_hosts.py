@@ -15,11 +15,10 @@ RESERVATION = f"kube-system/{RESERVED_SERVICE}"
 
 @dataclass(frozen=True)
 class ClusterHosts:
-    """A Cluster with the reports of its hosts; `ssh_ports` are those of the inventory."""
+    """A Cluster with the reports of its hosts."""
 
     cluster: Cluster
     reports: Mapping[str, HostReport]
-    ssh_ports: frozenset[int]
 
     @property
     def common(self) -> ClusterSettings:
@@ -79,7 +78,7 @@ class ClusterHosts:
 
     def own_ports(self) -> dict[int, str]:
         """Ports in the hands of Kubernetes and SSH -> whose each one is."""
-        return self.common.own_ports(self.ssh_ports)
+        return self.common.own_ports(self.cluster.ssh_ports)
 
     def listening(self) -> dict[int, list[str]]:
         """Ports that a host listens on -> those hosts' names.

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from kubestage.checks.own_files import Unusable, text
 from kubestage.settings import Problem, component_flags
+from kubestage.settings.cluster import ALL_HOSTS, Cluster
 from kubestage.settings.component_flags import (
     APISERVER,
     CONTROLLER_MANAGER,
@@ -18,7 +19,6 @@ from kubestage.settings.component_flags import (
     is_below,
     named_files,
 )
-from kubestage.settings.draft import ALL_HOSTS, Draft
 
 _PROGRAMS = {
     "apiserver": APISERVER,
@@ -28,26 +28,26 @@ _PROGRAMS = {
 }
 
 
-def files(draft: Draft) -> Iterator[Problem]:
+def files(cluster: Cluster) -> Iterator[Problem]:
     """The files on the machine that runs pyinfra."""
     for name in _PROGRAMS:
         setting = f"{name}_files"
         if name == "etcd":  # kubeadm mounts no files of others into it
             continue
-        for path, file in getattr(draft.common, setting).items():
+        for path, file in getattr(cluster.common, setting).items():
             try:
                 text(file)
             except Unusable as error:
                 yield Problem(ALL_HOSTS, error.reason, error.remedy, f"{setting}.{path}", file)
 
 
-def named(draft: Draft) -> Iterator[Problem]:
+def named(cluster: Cluster) -> Iterator[Problem]:
     """The files that flags name."""
     for name, program in _PROGRAMS.items():
         own = f"{name}_files"
         args = f"{name}_extra_args"
-        mounted: dict[str, str] = getattr(draft.common, own) if name != "etcd" else {}
-        for flag, values in getattr(draft.common, args).items():
+        mounted: dict[str, str] = getattr(cluster.common, own) if name != "etcd" else {}
+        for flag, values in getattr(cluster.common, args).items():
             for path in (path for value in values for path in named_files(flag, value)):
                 if wrong := _missing(path, program, mounted):
                     yield Problem(ALL_HOSTS, f'"{flag}" names {path}, {wrong}', _remedy(path, flag, name), args)
@@ -73,4 +73,4 @@ def _remedy(path: str, flag: str, name: str) -> str:
     return f'name the file on your machine that is to be there: {name}_files = {{"{path}": "FILE"}}'
 
 
-RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (files, named)
+RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (files, named)

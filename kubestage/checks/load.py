@@ -10,8 +10,9 @@ from typing import Any
 
 from kubestage.checks import component_files, own_certificates, settings
 from kubestage.settings import Cluster, Problem, SettingsError, platform_rules
-from kubestage.settings.draft import ALL_HOSTS, WORKERS, drafted
+from kubestage.settings.cluster import ALL_HOSTS
 from kubestage.settings.model import Invalid
+from kubestage.settings.read import read
 
 # Rules about settings that are valid in themselves; see kubestage.checks.settings.
 RULES = (*settings.RULES, *platform_rules.RULES, *own_certificates.RULES, *component_files.RULES)
@@ -23,18 +24,18 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
 
     Raises SettingsError with all problems of all hosts.
     """
-    draft, problems = drafted(hosts, groups)
+    cluster, problems = read(hosts, groups)
     for rule in RULES:
-        problems += _told(rule(draft))
-    for name, own in draft.hosts.items():
+        problems += _told(rule(cluster))
+    for name, own in cluster.hosts.items():
         for host_rule in HOST_RULES:
-            problems += _told(host_rule(draft, name, own))
+            problems += _told(host_rule(cluster, name, own))
     if problems:
         raise SettingsError(_merge(problems, set(hosts)))
-    common = draft.common
-    fits = {"schedule_on_control_plane": draft.alone, "ingress_replicas": max(1, min(2, draft.room))}
+    common = cluster.common
+    fits = {"schedule_on_control_plane": cluster.alone, "ingress_replicas": max(1, min(2, cluster.room))}
     fitted = common.model_copy(update={name: fit for name, fit in fits.items() if getattr(common, name) is None})
-    return Cluster(fitted, dict(draft.hosts), draft.control_plane, list(dict.fromkeys(groups.get(WORKERS, ()))))
+    return replace(cluster, common=fitted)
 
 
 def _told(found: Iterator[Problem]) -> Iterator[Problem]:

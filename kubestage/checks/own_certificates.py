@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kubestage.certificates import pem
 from kubestage.checks.own_files import Unusable, content
 from kubestage.settings import Problem
-from kubestage.settings.draft import ALL_HOSTS, Draft
+from kubestage.settings.cluster import ALL_HOSTS, Cluster
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)  # what Envoy serves with; of RSA, 2048 bits or more
 _SMALLEST_RSA = 2048
@@ -120,8 +120,8 @@ def _pair(name: str, certificate: str, key: str) -> _Pair:
     return _Pair(tuple(problems), tuple(given), tuple(chain))
 
 
-def ca(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def ca(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if s.ca_key and not s.ca_certificate:
         yield Problem(ALL_HOSTS, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
     if not s.ca_certificate:
@@ -166,8 +166,8 @@ def ca(draft: Draft) -> Iterator[Problem]:
             )
 
 
-def wildcard(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def wildcard(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if bool(s.wildcard_certificate) != bool(s.wildcard_key):
         given, missing = ("certificate", "key") if s.wildcard_certificate else ("key", "certificate")
         yield Problem(
@@ -209,4 +209,4 @@ def wildcard(draft: Draft) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (ca, wildcard)
+RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (ca, wildcard)

@@ -38,7 +38,7 @@ from kubestage.cluster import connections
 from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.reach import Reach, Reached
 from kubestage.settings import Cluster, Problem, SettingsError
-from kubestage.settings.draft import CONTROL_PLANE, WORKERS
+from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
 from kubestage.settings.problems import render
 
 T = TypeVar("T")
@@ -166,8 +166,7 @@ def _check(state: State) -> Checked:
     targeted = {host.name for host in inventory.get_active_hosts()}
     asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
     reports, problems = _ask(state, cluster, asked)
-    ssh_ports = frozenset(int(values.get("ssh_port") or 22) for values in data.values())
-    hosts = ClusterHosts(cluster, reports, ssh_ports)
+    hosts = ClusterHosts(cluster, reports)
     for rule in RULES:
         problems += rule(hosts)
     if problems:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from kubestage.settings import HostSettings, Problem, docker_keys
-from kubestage.settings.draft import CONTROL_PLANE, INVENTORY, WORKERS, Draft, ssh_port
+from kubestage.settings.cluster import CONTROL_PLANE, INVENTORY, WORKERS, Cluster, ssh_port
 from kubestage.settings.values import (
     CONTROL_PLANE_PORTS,
     MOST_RESERVED_PORTS,
@@ -32,10 +32,10 @@ KUBELET_SKEW = 3  # minor versions, https://kubernetes.io/releases/version-skew-
 _EXAMPLES = [IPv4Network(net) for net in ("192.168.99.0/24", "172.31.99.0/24", "10.199.99.0/24")]
 
 
-def groups(draft: Draft) -> Iterator[Problem]:
-    leaders, workers = draft.control_plane, set(draft.groups.get(WORKERS, ()))
+def groups(cluster: Cluster) -> Iterator[Problem]:
+    leaders, workers = cluster.control_plane, set(cluster.groups.get(WORKERS, ()))
     if not leaders:
-        others = [name for name in draft.groups if name not in ("all", WORKERS)]
+        others = [name for name in cluster.groups if name not in ("all", WORKERS)]
         yield Problem(
             INVENTORY,
             f'there is no host in the group "{CONTROL_PLANE}"'
@@ -57,23 +57,23 @@ def groups(draft: Draft) -> Iterator[Problem]:
                 f"it is in {CONTROL_PLANE} and in {WORKERS}",
                 f"take it out of {WORKERS}; schedule_on_control_plane lets it run pods as well",
             )
-    for host in draft.raw:
+    for host in cluster.raw:
         if host not in leaders and host not in workers:
             yield Problem(
                 host,
                 f"it is neither in {CONTROL_PLANE} nor in {WORKERS}",
                 "put it in one of them, or in an inventory file of its own",
             )
-    if leaders and draft.alone and draft.common.schedule_on_control_plane is False:
-        yield draft.wrong(
+    if leaders and cluster.alone and cluster.common.schedule_on_control_plane is False:
+        yield cluster.wrong(
             "schedule_on_control_plane",
             "there is no worker, so nothing could run, cluster DNS included",
             "leave it out, or add a host to workers",
         )
 
 
-def host_names(draft: Draft) -> Iterator[Problem]:
-    for host in draft.raw:
+def host_names(cluster: Cluster) -> Iterator[Problem]:
+    for host in cluster.raw:
         if not is_dns_name(host):
             yield Problem(
                 host,
@@ -122,9 +122,9 @@ def _shared(values: Iterable[tuple[str, T]]) -> Iterator[tuple[T, list[str]]]:
     return ((value, hosts) for value, hosts in owners.items() if len(hosts) > 1)
 
 
-def connections(draft: Draft) -> Iterator[Problem]:
+def connections(cluster: Cluster) -> Iterator[Problem]:
     """pyinfra's own data, of which rules make use as well."""
-    for host, data in draft.raw.items():
+    for host, data in cluster.raw.items():
         name, port = data.get("ssh_hostname"), data.get("ssh_port")
         if name is not None and not isinstance(name, str):
             yield Problem(host, "not a text", 'put it in quotes, e.g. "10.0.0.11"', "ssh_hostname", name)
@@ -132,9 +132,9 @@ def connections(draft: Draft) -> Iterator[Problem]:
             yield Problem(host, "not a port", "write a number within 1-65535, without quotes", "ssh_port", port)
 
 
-def machines(draft: Draft) -> Iterator[Problem]:
+def machines(cluster: Cluster) -> Iterator[Problem]:
     """Every host is a machine of its own."""
-    where = {host: (str(data.get("ssh_hostname") or host), ssh_port(data)) for host, data in draft.raw.items()}
+    where = {host: (str(data.get("ssh_hostname") or host), ssh_port(data)) for host, data in cluster.raw.items()}
     for address, hosts in _shared(where.items()):
         yield Problem(
             ", ".join(hosts),
@@ -145,8 +145,8 @@ def machines(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def private_addresses(draft: Draft) -> Iterator[Problem]:
-    given = [(host, own.private_address) for host, own in draft.hosts.items() if own.private_address]
+def private_addresses(cluster: Cluster) -> Iterator[Problem]:
+    given = [(host, own.private_address) for host, own in cluster.hosts.items() if own.private_address]
     for value, hosts in _shared(given):
         yield Problem(
             ", ".join(hosts),
@@ -157,29 +157,29 @@ def private_addresses(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def networks(draft: Draft) -> Iterator[Problem]:
-    network = draft.common.pod_cidr
-    nodes, room = len(draft.raw), 2 ** (24 - network.prefixlen)
+def networks(cluster: Cluster) -> Iterator[Problem]:
+    network = cluster.common.pod_cidr
+    nodes, room = len(cluster.raw), 2 ** (24 - network.prefixlen)
     if room < nodes:
-        yield draft.wrong(
+        yield cluster.wrong(
             "pod_cidr",
             f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
             f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
         )
-    if network.overlaps(draft.common.service_cidr):
-        yield draft.wrong(
+    if network.overlaps(cluster.common.service_cidr):
+        yield cluster.wrong(
             "pod_cidr",
-            f"it overlaps service_cidr = '{draft.common.service_cidr}'",
+            f"it overlaps service_cidr = '{cluster.common.service_cidr}'",
             "choose two networks that share no address, "
             'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
         )
 
 
-def addresses(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    for cidr, network in draft.common.networks:
-        for name, address in _addresses(draft, host):
+def addresses(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
+    for cidr, network in cluster.common.networks:
+        for name, address in _addresses(cluster, host):
             if address in network:
-                yield draft.wrong(
+                yield cluster.wrong(
                     name,
                     f"it lies inside {cidr} = '{network}', so pods could not reach the host",
                     f"choose a {cidr} that shares no address with the hosts' network",
@@ -187,14 +187,14 @@ def addresses(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
                 )
 
 
-def docker_networks(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
-    cidrs = dict(draft.common.networks)
-    hosts = [IPv4Network(address) for name in draft.raw for _, address in _addresses(draft, name)]
+def docker_networks(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
+    cidrs = dict(cluster.common.networks)
+    hosts = [IPv4Network(address) for name in cluster.raw for _, address in _addresses(cluster, name)]
     free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
     for key, docker in docker_keys.networks(own.docker_config):
         for cidr in (name for name, network in cidrs.items() if docker.overlaps(network)):
             if key == "bip":
-                yield draft.wrong(
+                yield cluster.wrong(
                     cidr,
                     f"it overlaps the network of Docker's own bridge, {docker}",
                     f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
@@ -209,27 +209,27 @@ def docker_networks(draft: Draft, host: str, own: HostSettings) -> Iterator[Prob
                 )
 
 
-def _addresses(draft: Draft, host: str) -> Iterator[tuple[str, IPv4Address]]:
+def _addresses(cluster: Cluster, host: str) -> Iterator[tuple[str, IPv4Address]]:
     for name in ("private_address", "public_address", "ssh_hostname"):
         with suppress(ValueError):
-            yield name, IPv4Address(str(draft.raw[host].get(name)))
+            yield name, IPv4Address(str(cluster.raw[host].get(name)))
 
 
-def node_ports(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def node_ports(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if s.api_port in (*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES):
-        yield draft.wrong("api_port", "another part of Kubernetes listens on it", "choose another, e.g. 6443")
-    own = s.own_ports(draft.ssh_ports)
+        yield cluster.wrong("api_port", "another part of Kubernetes listens on it", "choose another, e.g. 6443")
+    own = s.own_ports(cluster.ssh_ports)
     held = [port for port in {*own, *s.reserved_ports} if port in s.node_ports]
     if len(held) == len(s.node_ports):
-        yield draft.wrong(
+        yield cluster.wrong(
             "node_port_range",
             "no port of it is left for a Service: all are Kubernetes' own, SSH's or in node_port_reserved",
             "choose a wider range, or reserve less",
         )
     elif len(held) > MOST_RESERVED_PORTS:
         room = MOST_RESERVED_PORTS - len([port for port in own if port in s.node_ports])
-        yield draft.wrong(
+        yield cluster.wrong(
             "node_port_reserved",
             f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and the API server can write no "
             f"more than {MOST_RESERVED_PORTS} of them in one go",
@@ -238,15 +238,15 @@ def node_ports(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def kubernetes_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+def kubernetes_version(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
     def wrong(reason: str, remedy: str) -> Problem:
-        return draft.wrong("kubernetes_version", reason, remedy, host)
+        return cluster.wrong("kubernetes_version", reason, remedy, host)
 
     version = parse_version(own.kubernetes_version)
     if version < OLDEST_KUBERNETES:
         yield wrong("too old: kubeadm's configuration format v1beta4 came with 1.31", "set 1.31.0 or newer")
-    leader = next(iter(draft.control_plane), host)
-    ours = draft.hosts[leader].kubernetes_version
+    leader = next(iter(cluster.control_plane), host)
+    ours = cluster.hosts[leader].kubernetes_version
     major, minor, _ = parse_version(ours)
     if version > parse_version(ours):
         yield wrong(
@@ -260,9 +260,9 @@ def kubernetes_version(draft: Draft, host: str, own: HostSettings) -> Iterator[P
         )
 
 
-def containerd_version(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+def containerd_version(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
     if parse_version(own.containerd_version)[0] < 2:
-        yield draft.wrong(
+        yield cluster.wrong(
             "containerd_version",
             "too old: its configuration is written in version 3, which needs containerd 2, as kubelet 1.36 does",
             "set 2.0.0 or newer",
@@ -270,12 +270,12 @@ def containerd_version(draft: Draft, host: str, own: HostSettings) -> Iterator[P
         )
 
 
-def mirror(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+def mirror(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
     """Also where a profile is wrong: by its name in the data."""
-    known = draft.raw[host].get("mirrors")
+    known = cluster.raw[host].get("mirrors")
     if isinstance(known, Mapping) and own.mirror not in known:
         names = sorted(map(str, known))
-        yield draft.wrong(
+        yield cluster.wrong(
             "mirror",
             f"no such profile in mirrors{near(own.mirror, names)}",
             f"use one of: {', '.join(names)}; or add it to mirrors",
@@ -294,10 +294,10 @@ def mirror(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
             )
 
 
-def taints(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+def taints(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
     for _, doubled in _shared((taint, _key_and_effect(taint)) for taint in dict.fromkeys(own.node_taints)):
         reason = f"a node has one value for a key and effect: {' and '.join(doubled)}"
-        yield draft.wrong("node_taints", reason, "leave one of them", host)
+        yield cluster.wrong("node_taints", reason, "leave one of them", host)
 
 
 def _key_and_effect(taint: str) -> Hashable:
@@ -305,7 +305,7 @@ def _key_and_effect(taint: str) -> Hashable:
     return key_and_value.partition("=")[0], effect
 
 
-RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     groups,
     host_names,
     connections,
@@ -314,7 +314,7 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     networks,
     node_ports,
 )
-HOST_RULES: tuple[Callable[[Draft, str, HostSettings], Iterator[Problem]], ...] = (
+HOST_RULES: tuple[Callable[[Cluster, str, HostSettings], Iterator[Problem]], ...] = (
     addresses,
     docker_networks,
     kubernetes_version,

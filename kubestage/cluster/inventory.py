@@ -52,10 +52,6 @@ class Target:
         """The name of the host with the API server."""
         return self.cluster.control_plane[0]
 
-    @property
-    def ssh_ports(self) -> frozenset[int]:
-        return frozenset(int(self.data(name, "ssh_port") or 22) for name in self.cluster.nodes)
-
     def host(self, name: str) -> Host:
         return self.state.inventory.get_host(name)
 

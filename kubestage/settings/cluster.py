@@ -1,22 +1,76 @@
-"""The settings of a whole inventory, checked."""
+"""The settings of a whole inventory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from .model import ClusterSettings, HostSettings
+from .problems import Problem
+
+CONTROL_PLANE = "control_plane"
+WORKERS = "workers"
+INVENTORY = "the inventory"
+ALL_HOSTS = "all hosts"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Valid settings: `common` those of the cluster, `hosts` each host's own by its name."""
+    """An inventory's settings. Until all are checked, those without a valid value raise Invalid when asked for.
 
+    `raw`: host -> all that pyinfra has for it. `written`: the cluster's settings as they are there.
+    `hosts`: each host's own settings, the control plane's first.
+    """
+
+    raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    groups: Mapping[str, Sequence[str]]
+    written: Mapping[str, Any] = field(repr=False)
     common: ClusterSettings
-    hosts: dict[str, HostSettings]
-    control_plane: list[str]
-    workers: list[str]
+    hosts: Mapping[str, HostSettings]
+
+    def wrong(self, setting: str, reason: str, remedy: str, host: str = ALL_HOSTS) -> Problem:
+        """A problem with a setting's value: the cluster's, or what a host has."""
+        written = self.written if host == ALL_HOSTS else self.raw[host]
+        return Problem(host, reason, remedy, setting, written[setting])
+
+    @property
+    def control_plane(self) -> list[str]:
+        return [name for name in dict.fromkeys(self.groups.get(CONTROL_PLANE, ())) if name in self.raw]
+
+    @property
+    def workers(self) -> list[str]:
+        return list(dict.fromkeys(self.groups.get(WORKERS, ())))
 
     @property
     def nodes(self) -> list[str]:
         """Every host's name, the control plane first."""
-        return [*self.control_plane, *self.workers]
+        return list(self.hosts)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no worker: whatever runs, runs on the control plane."""
+        return list(self.hosts) == self.control_plane
+
+    @cached_property
+    def ssh_ports(self) -> frozenset[int]:
+        """Where SSH listens on the hosts; the usual port where a host's own is none."""
+        return frozenset(map(ssh_port, self.raw.values()))
+
+    @property
+    def room(self) -> int:
+        """The number of hosts on which a pod may run that tolerates no taint."""
+        return sum(self._takes_pods(host, settings) for host, settings in self.hosts.items())
+
+    def _takes_pods(self, host: str, settings: HostSettings) -> bool:
+        scheduled = self.common.schedule_on_control_plane
+        if host in self.control_plane and not (self.alone if scheduled is None else scheduled):
+            return False
+        return not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in settings.node_taints)
+
+
+def ssh_port(data: Mapping[str, Any]) -> int:
+    """Where SSH listens on a host with that data; the usual port where its own is none."""
+    port = data.get("ssh_port")
+    return port if type(port) is int else 22

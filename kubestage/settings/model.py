@@ -49,7 +49,7 @@ class Invalid(Exception):
 
 
 class _Settings(BaseModel):
-    """Where it holds the valid settings of a draft alone, the others raise Invalid."""
+    """Where it holds the valid settings of a cluster alone, the others raise Invalid."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

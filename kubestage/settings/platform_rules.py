@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .draft import ALL_HOSTS, Draft
+from .cluster import ALL_HOSTS, Cluster
 from .model import ClusterSettings, HostSettings
 from .problems import Problem
 from .values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
@@ -18,8 +18,8 @@ NAMESPACES = ("dashboard", "kube-flannel", "local-path-storage", "projectcontour
 _HTTP, _HTTPS = 80, 443  # what browsers ask where an address names no port
 
 
-def stacks(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def stacks(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
     if doubled:
         yield Problem(
@@ -44,10 +44,10 @@ def stacks(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def site_ports(draft: Draft) -> Iterator[Problem]:
+def site_ports(cluster: Cluster) -> Iterator[Problem]:
     """The ports of the sites are NodePorts of the ingress' Service."""
     names = ("http_port", "https_port")
-    s = draft.common
+    s = cluster.common
     if "ingress" in s.stacks and s.http_port == s.https_port:
         yield Problem(
             ALL_HOSTS,
@@ -66,24 +66,24 @@ def site_ports(draft: Draft) -> Iterator[Problem]:
                 name,
                 port,
             )
-    taken = _taken(draft, s)
+    taken = _taken(cluster, s)
     for name in names:
         port = getattr(s, name)
         if "ingress" in s.stacks and port in taken:
             yield Problem(ALL_HOSTS, f"{taken[port]}, so no site can have it", "choose another port", name, port)
 
 
-def _taken(draft: Draft, settings: ClusterSettings) -> dict[int, str]:
+def _taken(cluster: Cluster, settings: ClusterSettings) -> dict[int, str]:
     """Ports that are given away by settings -> to whom."""
     taken = dict.fromkeys(settings.reserved_ports, "node_port_reserved holds it")
     taken |= dict.fromkeys((*NODE_PORTS_OF_KUBERNETES, *CONTROL_PLANE_PORTS), "Kubernetes itself listens on it")
     taken[FLANNEL_VXLAN_PORT] = "the pod network listens on it"
     taken[settings.api_port] = "the API server listens on it"
-    return taken | dict.fromkeys(draft.ssh_ports, "SSH listens on it")
+    return taken | dict.fromkeys(cluster.ssh_ports, "SSH listens on it")
 
 
-def redirect(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def redirect(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if "ingress" not in s.stacks or not s.http_redirect:
         return
     if not s.http_port:
@@ -100,11 +100,11 @@ def redirect(draft: Draft) -> Iterator[Problem]:
     yield Problem(ALL_HOSTS, why, remedy, "http_redirect", True)
 
 
-def replicas(draft: Draft) -> Iterator[Problem]:
-    room = draft.room
-    if not room and draft.alone:
+def replicas(cluster: Cluster) -> Iterator[Problem]:
+    room = cluster.room
+    if not room and cluster.alone:
         return  # what is wrong there is told of already
-    s = draft.common
+    s = cluster.common
     if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
         yield Problem(
             ALL_HOSTS,
@@ -115,8 +115,8 @@ def replicas(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def dashboard(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def dashboard(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
         yield Problem(
             ALL_HOSTS,
@@ -127,8 +127,8 @@ def dashboard(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def site_domain(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def site_domain(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     if _asked_of_the_cluster(s.domain, s.cluster_domain):
         others = (name for name in _EXAMPLES if not _asked_of_the_cluster(name, s.cluster_domain))
         yield Problem(
@@ -149,10 +149,10 @@ def _asked_of_the_cluster(domain: str, cluster_domain: str) -> bool:
     return any(f".{name}".endswith(f".{cluster_domain}") for name in names)
 
 
-def site_names(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def site_names(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     for site in (f"{name}.{s.domain}" for name in SITES if name in s.stacks):
-        if site in draft.raw:
+        if site in cluster.raw:
             yield Problem(
                 site,
                 f"a site of the platform has this name: domain = {s.domain!r}",
@@ -160,9 +160,9 @@ def site_names(draft: Draft) -> Iterator[Problem]:
             )
 
 
-def own_registry(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem]:
+def own_registry(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
     """Its certs.d/NAME/hosts.toml is what makes hosts trust its certificate."""
-    s = draft.common
+    s = cluster.common
     profile = own.mirrors.get(own.mirror)
     if "registry" in s.stacks and profile and s.site("registry") in profile.registries:
         yield Problem(
@@ -174,10 +174,10 @@ def own_registry(draft: Draft, host: str, own: HostSettings) -> Iterator[Problem
         )
 
 
-def images(draft: Draft) -> Iterator[Problem]:
+def images(cluster: Cluster) -> Iterator[Problem]:
     """The registry comes up after what it stands on: a cold start would never end."""
     names = [name for name in ClusterSettings.model_fields if name.endswith("_image")]
-    s = draft.common
+    s = cluster.common
     for name in names:
         image: str = getattr(s, name)
         if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
@@ -190,8 +190,8 @@ def images(draft: Draft) -> Iterator[Problem]:
             )
 
 
-def pull_namespaces(draft: Draft) -> Iterator[Problem]:
-    s = draft.common
+def pull_namespaces(cluster: Cluster) -> Iterator[Problem]:
+    s = cluster.common
     for name in s.registry_pull_namespaces:
         if name in NAMESPACES:
             yield Problem(
@@ -203,7 +203,7 @@ def pull_namespaces(draft: Draft) -> Iterator[Problem]:
             )
 
 
-RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     stacks,
     site_ports,
     redirect,
@@ -214,4 +214,4 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     images,
     pull_namespaces,
 )
-HOST_RULES: tuple[Callable[[Draft, str, HostSettings], Iterator[Problem]], ...] = (own_registry,)
+HOST_RULES: tuple[Callable[[Cluster, str, HostSettings], Iterator[Problem]], ...] = (own_registry,)

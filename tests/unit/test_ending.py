@@ -120,7 +120,7 @@ def hosts(certificates: dict[str, Any], **settings: Any) -> ClusterHosts:
         "cp1": replace(parse(control_plane().splitlines(), 0, 0), certificates=certificates),
         "w1": replace(parse(member(12, "w1").splitlines(), 0, 0), certificates={KUBELET_CLIENT: leaf(-9)}),
     }
-    return ClusterHosts(load(hosts_data({"domain": "lab.test", **settings}), GROUPS), reports, frozenset())
+    return ClusterHosts(load(hosts_data({"domain": "lab.test", **settings}), GROUPS), reports)
 
 
 class TestPreflight:
@@ -146,4 +146,4 @@ class TestPreflight:
             f"Of 9 certificates on the hosts, {KUBELET_CLIENT} on w1 ends first: {NOW - 9 * DAY:%Y-%m-%d}, in -"
         )
         nothing = hosts({})
-        assert endings.first_to_end(ClusterHosts(nothing.cluster, {"cp1": nothing.reports["cp1"]}, frozenset())) == ""
+        assert endings.first_to_end(ClusterHosts(nothing.cluster, {"cp1": nothing.reports["cp1"]})) == ""

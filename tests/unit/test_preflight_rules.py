@@ -45,9 +45,7 @@ def running(services: str = "", nodes: str = "", volumes: Sequence[str] = ()) ->
 def cluster_hosts(
     reports: dict[str, HostReport], settings: dict[str, Any] | None = None, **single: dict[str, Any]
 ) -> ClusterHosts:
-    data = hosts_data(settings, **single)
-    ssh = frozenset(values.get("ssh_port") or 22 for values in data.values())
-    return ClusterHosts(load(data, GROUPS), reports, ssh)
+    return ClusterHosts(load(hosts_data(settings, **single), GROUPS), reports)
 
 
 def problems(

@@ -105,7 +105,7 @@ def report(text: str) -> HostReport:
 
 
 def hosts(**reports: str) -> ClusterHosts:
-    return ClusterHosts(load(hosts_data(), GROUPS), {name: report(text) for name, text in reports.items()}, frozenset())
+    return ClusterHosts(load(hosts_data(), GROUPS), {name: report(text) for name, text in reports.items()})
 
 
 NEW = {"cp1": bare(11), "w1": bare(12), "w2": bare(13)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from kubestage.facts.kubernetes import ManifestsApplied, Workload
 from kubestage.facts.stack_objects import StacksInCluster
 from kubestage.kubernetes import MANIFESTS
 from kubestage.operations.stacks import manifest_commands
-from kubestage.settings import Cluster, ClusterSettings
+from kubestage.settings import ClusterSettings
 from kubestage.stacks import dashboard
 from kubestage.stacks.stack import Stack
 
@@ -273,7 +274,7 @@ def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> l
     there = [f"{each.name}|v1|Namespace||dashboard" for each in in_the_cluster]
     facts[fact(StacksInCluster)] = [*(f"stack_object {one}|Apply" for one in there), "stack_objects "]
     reports = {"cp1": parse(control_plane(stack_objects=there).splitlines(), 0, 0)}
-    checked = Checked(Cluster(known, {}, ["cp1"], []), reports, {"cp1": "10.0.0.11"}, (), "lab")
+    checked = Checked(replace(load(hosts_data(), GROUPS), common=known), reports, {"cp1": "10.0.0.11"}, (), "lab")
     hosts = Hosts({"cp1": facts})
     hosts.prepare_task(
         "cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))

@@ -100,7 +100,7 @@ def reserved(api: Api) -> set[int]:
 def test_reservation(reserved: set[int], target: Target) -> None:
     """Kubernetes' own ports, SSH's, and those of node_port_reserved, as far as they lie in the range."""
     common = target.cluster.common
-    wanted = {*CLUSTER_PORTS, common.api_port, *target.ssh_ports, *common.reserved_ports}
+    wanted = {*CLUSTER_PORTS, common.api_port, *target.cluster.ssh_ports, *common.reserved_ports}
     expect_none(
         Problem(
             f"kube-system/{RESERVATION}",
@@ -145,7 +145,7 @@ def test_a_reserved_port_is_refused(api: Api, target: Target) -> None:
             "NodePort",
             port,
         )
-        for port in sorted({*CLUSTER_PORTS, common.api_port, *target.ssh_ports, *common.reserved_ports})
+        for port in sorted({*CLUSTER_PORTS, common.api_port, *target.cluster.ssh_ports, *common.reserved_ports})
         if port in common.node_ports and not is_taken(api, port)
     )
 
@@ -153,7 +153,7 @@ def test_a_reserved_port_is_refused(api: Api, target: Target) -> None:
 def test_random_ports_are_not_reserved_ones(api: Api, reserved: set[int], target: Target, namespace: str) -> None:
     """A Service with many ports and no number is given random ones. kube-proxy is told to leave it alone."""
     common = target.cluster.common
-    taboo = {*reserved, *CLUSTER_PORTS, common.api_port, *target.ssh_ports, *common.reserved_ports}
+    taboo = {*reserved, *CLUSTER_PORTS, common.api_port, *target.cluster.ssh_ports, *common.reserved_ports}
     service = {
         "metadata": {"name": "random", "labels": {"service.kubernetes.io/service-proxy-name": "none"}},
         "spec": {"type": "NodePort", "ports": [{"name": f"p{n}", "port": n} for n in range(1, RANDOM_PORTS + 1)]},

@@ -4,79 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 from pyinfra.api.connectors import get_all_connectors
 
+from .cluster import ALL_HOSTS, CONTROL_PLANE, Cluster
 from .model import SETTINGS, ClusterSettings, HostSettings, Mirror
 from .problems import ABSENT, Problem, may_be_secret, shown
 from .values import near
 
-CONTROL_PLANE = "control_plane"
-WORKERS = "workers"
-INVENTORY = "the inventory"
-ALL_HOSTS = "all hosts"
-
 S = TypeVar("S", bound=BaseModel)
 
 
-@dataclass(frozen=True)
-class Draft:
-    """An inventory on its way to a Cluster: settings that have no valid value raise Invalid where they are asked for.
-
-    `raw`: host -> all that pyinfra has for it. `written`: the cluster's settings as they are there.
-    `hosts`: each host's own settings, the control plane's first.
-    """
-
-    raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    groups: Mapping[str, Sequence[str]]
-    written: Mapping[str, Any] = field(repr=False)
-    common: ClusterSettings
-    hosts: Mapping[str, HostSettings]
-
-    def wrong(self, setting: str, reason: str, remedy: str, host: str = ALL_HOSTS) -> Problem:
-        """A problem with a setting's value: the cluster's, or what a host has."""
-        written = self.written if host == ALL_HOSTS else self.raw[host]
-        return Problem(host, reason, remedy, setting, written[setting])
-
-    @property
-    def control_plane(self) -> list[str]:
-        return [name for name in dict.fromkeys(self.groups.get(CONTROL_PLANE, ())) if name in self.raw]
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is no worker: whatever runs, runs on the control plane."""
-        return list(self.hosts) == self.control_plane
-
-    @cached_property
-    def ssh_ports(self) -> frozenset[int]:
-        """Where SSH listens on the hosts; the usual port where a host's own is none."""
-        return frozenset(map(ssh_port, self.raw.values()))
-
-    @property
-    def room(self) -> int:
-        """The number of hosts on which a pod may run that tolerates no taint."""
-        return sum(self._takes_pods(host, settings) for host, settings in self.hosts.items())
-
-    def _takes_pods(self, host: str, settings: HostSettings) -> bool:
-        scheduled = self.common.schedule_on_control_plane
-        if host in self.control_plane and not (self.alone if scheduled is None else scheduled):
-            return False
-        return not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in settings.node_taints)
-
-
-def ssh_port(data: Mapping[str, Any]) -> int:
-    """Where SSH listens on a host with that data; the usual port where its own is none."""
-    port = data.get("ssh_port")
-    return port if type(port) is int else 22
-
-
-def drafted(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> tuple[Draft, list[Problem]]:
-    """A Draft of each host's merged data and the groups' host names, and what is wrong with single settings."""
+def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> tuple[Cluster, list[Problem]]:
+    """A Cluster of each host's merged data and the groups' host names, and what is wrong with single settings."""
     problems: list[Problem] = []
     first = [name for name in groups.get(CONTROL_PLANE, ()) if name in hosts]
     given = {host: _settings_only(hosts[host]) for host in dict.fromkeys([*first, *hosts])}
@@ -89,7 +32,7 @@ def drafted(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequenc
         own[host], found, _ = _validated(HostSettings, host, its)
         problems += found
         problems += _differing(host, data, common, owners, invalid)
-    return Draft(hosts, groups, common, valid, own), problems
+    return Cluster(hosts, groups, common, valid, own), problems
 
 
 def _cluster_data(given: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
