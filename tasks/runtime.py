@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
+from kubestage.facts.packages import REPLACED
 from kubestage.operations import apt, files, systemd
 from kubestage.render import apt_sources, runtime
 
@@ -26,7 +27,7 @@ def install(plan: HostPlan) -> None:
     apt.pinned(
         packages=apt_sources.runtime_packages(plan),
         entries=apt_sources.sources(plan),
-        replaced=runtime.REPLACED,
+        replaced=REPLACED,
         timeout_s=settings.timeout_s(300),
         name="containerd and Docker",
     )

@@ -3,23 +3,115 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
 
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import HostReport
 from kubestage.kubernetes import RESET
-from kubestage.settings import ClusterSettings, HostSettings, Problem
+from kubestage.settings import Cluster, ClusterSettings, HostSettings, Problem, docker_keys
+
+T = TypeVar("T", bound=Hashable)
 
 # What the cluster and Docker make for themselves: no host has an address of its own there.
 _MADE = re.compile(r"lo|cni0|flannel\.1|kube-ipvs0|docker0|veth.*")
 _INSIDE = re.compile(r"lo|dummy.*|cni0|flannel\..*|kube-ipvs0|docker0|br-[0-9a-f]{12}|veth.*|virbr.*|lxcbr.*|lxdbr.*")
+# Of each private network one, for Docker.
+_EXAMPLES = [IPv4Network(net) for net in ("192.168.99.0/24", "172.31.99.0/24", "10.199.99.0/24")]
 _CLUSTER_DNS = 10  # its place in service_cidr, by kubeadm
 
 
 def chosen(settings: HostSettings, report: HostReport) -> str:
     """The address by which others are to reach the host, or ""."""
     return settings.private_address or report.default_address
+
+
+def shared(values: Iterable[tuple[str, T]]) -> Iterator[tuple[T, list[str]]]:
+    """Values that several have, and those who have each."""
+    owners: dict[T, list[str]] = defaultdict(list)
+    for name, value in values:
+        owners[value].append(name)
+    return ((value, names) for value, names in owners.items() if len(names) > 1)
+
+
+def given(cluster: Cluster) -> Iterator[Problem]:
+    return _unique({host: own.private_address for host, own in cluster.hosts.items() if own.private_address})
+
+
+def unique(hosts: ClusterHosts) -> Iterator[Problem]:
+    """Those of default routes as well."""
+    return _unique(hosts.addresses())
+
+
+def _unique(addresses: Mapping[str, str]) -> Iterator[Problem]:
+    for address, hosts in shared(addresses.items()):
+        yield Problem(
+            ", ".join(hosts),
+            "several hosts have the same private address",
+            "give each host its own; where it is empty, that of the default route is taken",
+            "private_address",
+            address,
+        )
+
+
+def cluster_networks(cluster: Cluster) -> Iterator[Problem]:
+    network = cluster.common.pod_cidr
+    nodes, room = len(cluster.raw), 2 ** (24 - network.prefixlen)
+    if room < nodes:
+        yield cluster.wrong(
+            "pod_cidr",
+            f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
+            f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
+        )
+    if network.overlaps(cluster.common.service_cidr):
+        yield cluster.wrong(
+            "pod_cidr",
+            f"it overlaps service_cidr = '{cluster.common.service_cidr}'",
+            "choose two networks that share no address, "
+            'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
+        )
+
+
+def inside(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
+    for name, address in _addresses(cluster, host):
+        for cidr, network in _around(cluster.common, address):
+            yield cluster.wrong(
+                name,
+                f"it lies inside {cidr} = '{network}', so pods could not reach the host",
+                f"choose a {cidr} that shares no address with the hosts' network",
+                host,
+            )
+
+
+def docker_networks(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
+    cidrs = dict(cluster.common.networks)
+    hosts = [IPv4Network(address) for name in cluster.raw for _, address in _addresses(cluster, name)]
+    free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
+    for key, docker in docker_keys.networks(own.docker_config):
+        for cidr in (name for name, network in cidrs.items() if docker.overlaps(network)):
+            if key == "bip":
+                yield cluster.wrong(
+                    cidr,
+                    f"it overlaps the network of Docker's own bridge, {docker}",
+                    f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
+                    host,
+                )
+            else:
+                yield Problem(
+                    host,
+                    f"\"{key}\" has {docker}, which overlaps {cidr} = '{cidrs[cidr]}'",
+                    f'choose others, e.g. docker_config = {{"{key}": [{{"base": "{free}", "size": 28}}]}}',
+                    "docker_config",
+                )
+
+
+def _addresses(cluster: Cluster, host: str) -> Iterator[tuple[str, IPv4Address]]:
+    for name in ("private_address", "public_address", "ssh_hostname"):
+        with suppress(ValueError):
+            yield name, IPv4Address(str(cluster.raw[host].get(name)))
 
 
 def private(hosts: ClusterHosts) -> Iterator[Problem]:
@@ -117,43 +209,40 @@ def networks(hosts: ClusterHosts) -> Iterator[Problem]:
                 clash = _MADE.fullmatch(device) is None and each.network.overlaps(network)
                 if clash and (cidr, each.network) not in told:
                     told.add((cidr, each.network))
-                    yield Problem(
-                        name,
+                    yield hosts.cluster.wrong(
+                        cidr,
                         f"it overlaps the host's own network {each.network} (address {each.ip} of {device})",
                         _elsewhere(hosts, cidr, "take that address from the host"),
-                        cidr,
-                        str(network),
+                        name,
                     )
 
 
 def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
         for server in report.nameservers:
-            for cidr, network in around(hosts.common, server):
+            for cidr, network in _around(hosts.common, server):
                 if cidr == "service_cidr" and server == str(network[_CLUSTER_DNS]):
                     continue  # the cluster's own
-                yield Problem(
-                    name,
+                yield hosts.cluster.wrong(
+                    cidr,
                     f"the host's nameserver {server} lies inside it, so no name could be looked up any more",
                     _elsewhere(hosts, cidr, "give the host another nameserver"),
-                    cidr,
-                    str(network),
+                    name,
                 )
 
 
 def operator(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
-        for cidr, network in around(hosts.common, report.client) if report.client else ():
-            yield Problem(
-                name,
+        for cidr, _ in _around(hosts.common, report.client) if report.client else ():
+            yield hosts.cluster.wrong(
+                cidr,
                 f"you reach the host from {report.client}, which lies inside it: the host's answers would stay there",
                 _elsewhere(hosts, cidr, "reach the hosts from another network, through a jump host, say"),
-                cidr,
-                str(network),
+                name,
             )
 
 
-def around(settings: ClusterSettings, address: str) -> Iterator[tuple[str, IPv4Network]]:
+def _around(settings: ClusterSettings, address: str | IPv4Address) -> Iterator[tuple[str, IPv4Network]]:
     """The cluster's networks that hold the address, by their settings."""
     return ((name, network) for name, network in settings.networks if IPv4Address(address) in network)
 

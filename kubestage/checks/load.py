@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -26,10 +26,10 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
     """
     cluster, problems = read(hosts, groups)
     for rule in RULES:
-        problems += _told(rule(cluster))
+        problems += _told(rule, cluster)
     for name, own in cluster.hosts.items():
         for host_rule in HOST_RULES:
-            problems += _told(host_rule(cluster, name, own))
+            problems += _told(host_rule, cluster, name, own)
     if problems:
         raise SettingsError(_merge(problems, set(hosts)))
     common = cluster.common
@@ -38,10 +38,10 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
     return replace(cluster, common=fitted)
 
 
-def _told(found: Iterator[Problem]) -> Iterator[Problem]:
+def _told(rule: Callable[..., Iterator[Problem]], *about: object) -> Iterator[Problem]:
     """What a rule finds until it asks for a setting that has no valid value: that one is told of already."""
     with suppress(Invalid):
-        yield from found
+        yield from rule(*about)
 
 
 def _merge(problems: list[Problem], hosts: set[str]) -> list[Problem]:

@@ -30,12 +30,11 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
             continue
         newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.leader].kubernetes_version)
         back = "" if newer else f"set it back to {installed} for this host; or "
-        yield Problem(
-            name,
+        yield hosts.cluster.wrong(
+            "kubernetes_version",
             f"its kubelet is {installed}, and a run can't change that on a host that has joined",
             f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
-            "kubernetes_version",
-            wanted,
+            name,
         )
 
 
@@ -61,10 +60,9 @@ def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
         own = hosts.cluster.hosts[hosts.leader]
         value = getattr(own if setting == "kubernetes_version" else hosts.common, setting)
         if name in made and made[name] != str(value):
-            yield Problem(
-                "the cluster",
+            yield hosts.cluster.wrong(
+                setting,
                 f"it was made with {made[name]}, and a run can't change that in a living cluster",
                 f"set it back to {made[name]}; or make a new cluster on blank hosts",
-                setting,
-                value if isinstance(value, int) else str(value),
+                "the cluster",
             )

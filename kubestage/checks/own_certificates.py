@@ -123,12 +123,12 @@ def _pair(name: str, certificate: str, key: str) -> _Pair:
 def ca(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     if s.ca_key and not s.ca_certificate:
-        yield Problem(ALL_HOSTS, "there is a key and no certificate", "set ca_certificate as well", "ca_key", s.ca_key)
+        yield cluster.wrong("ca_key", "there is a key and no certificate", "set ca_certificate as well")
     if not s.ca_certificate:
         return
 
     def wrong(reason: str, remedy: str) -> Problem:
-        return Problem(ALL_HOSTS, reason, remedy, "ca_certificate", s.ca_certificate)
+        return cluster.wrong("ca_certificate", reason, remedy)
 
     if not s.ca_key and not s.wildcard_certificate:
         yield wrong(
@@ -181,7 +181,7 @@ def wildcard(cluster: Cluster) -> Iterator[Problem]:
         return
 
     def wrong(reason: str, remedy: str) -> Problem:
-        return Problem(ALL_HOSTS, reason, remedy, "wildcard_certificate", s.wildcard_certificate)
+        return cluster.wrong("wildcard_certificate", reason, remedy)
 
     pair = _pair("wildcard", s.wildcard_certificate, s.wildcard_key)
     yield from pair.problems

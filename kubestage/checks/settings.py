@@ -6,30 +6,15 @@ A rule ends where it asks for a setting that has no valid value, so that one mis
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterator, Mapping
 
-from kubestage.settings import HostSettings, Problem, docker_keys
+from kubestage.checks import addresses, ports
+from kubestage.settings import HostSettings, Problem
 from kubestage.settings.cluster import CONTROL_PLANE, INVENTORY, WORKERS, Cluster, ssh_port
-from kubestage.settings.values import (
-    CONTROL_PLANE_PORTS,
-    MOST_RESERVED_PORTS,
-    NODE_PORTS_OF_KUBERNETES,
-    is_dns_name,
-    is_host_name,
-    near,
-    parse_version,
-)
-
-T = TypeVar("T", bound=Hashable)
+from kubestage.settings.values import is_dns_name, is_host_name, near, parse_version
 
 OLDEST_KUBERNETES = (1, 31, 0)  # the first with kubeadm's configuration v1beta4
 KUBELET_SKEW = 3  # minor versions, https://kubernetes.io/releases/version-skew-policy/
-# Of each private network one, for Docker.
-_EXAMPLES = [IPv4Network(net) for net in ("192.168.99.0/24", "172.31.99.0/24", "10.199.99.0/24")]
 
 
 def groups(cluster: Cluster) -> Iterator[Problem]:
@@ -115,13 +100,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _shared(values: Iterable[tuple[str, T]]) -> Iterator[tuple[T, list[str]]]:
-    owners: dict[T, list[str]] = defaultdict(list)
-    for host, value in values:
-        owners[value].append(host)
-    return ((value, hosts) for value, hosts in owners.items() if len(hosts) > 1)
-
-
 def connections(cluster: Cluster) -> Iterator[Problem]:
     """pyinfra's own data, of which rules make use as well."""
     for host, data in cluster.raw.items():
@@ -135,106 +113,13 @@ def connections(cluster: Cluster) -> Iterator[Problem]:
 def machines(cluster: Cluster) -> Iterator[Problem]:
     """Every host is a machine of its own."""
     where = {host: (str(data.get("ssh_hostname") or host), ssh_port(data)) for host, data in cluster.raw.items()}
-    for address, hosts in _shared(where.items()):
+    for address, hosts in addresses.shared(where.items()):
         yield Problem(
             ", ".join(hosts),
             "one machine under several names",
             "give each host its own ssh_hostname (or ssh_port), or drop the doubles",
             "ssh_hostname, ssh_port",
             "{}:{}".format(*address),
-        )
-
-
-def private_addresses(cluster: Cluster) -> Iterator[Problem]:
-    given = [(host, own.private_address) for host, own in cluster.hosts.items() if own.private_address]
-    for value, hosts in _shared(given):
-        yield Problem(
-            ", ".join(hosts),
-            "several hosts have the same private address",
-            "give each host its own, or leave it empty to take that of its default route",
-            "private_address",
-            value,
-        )
-
-
-def networks(cluster: Cluster) -> Iterator[Problem]:
-    network = cluster.common.pod_cidr
-    nodes, room = len(cluster.raw), 2 ** (24 - network.prefixlen)
-    if room < nodes:
-        yield cluster.wrong(
-            "pod_cidr",
-            f"every node takes a /24 of it: it has room for {room}, and there are {nodes} hosts",
-            f'choose a larger network, e.g. "{network.supernet(new_prefix=24 - (nodes - 1).bit_length())}"',
-        )
-    if network.overlaps(cluster.common.service_cidr):
-        yield cluster.wrong(
-            "pod_cidr",
-            f"it overlaps service_cidr = '{cluster.common.service_cidr}'",
-            "choose two networks that share no address, "
-            'e.g. pod_cidr = "10.244.0.0/16" and service_cidr = "10.96.0.0/16"',
-        )
-
-
-def addresses(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
-    for cidr, network in cluster.common.networks:
-        for name, address in _addresses(cluster, host):
-            if address in network:
-                yield cluster.wrong(
-                    name,
-                    f"it lies inside {cidr} = '{network}', so pods could not reach the host",
-                    f"choose a {cidr} that shares no address with the hosts' network",
-                    host,
-                )
-
-
-def docker_networks(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
-    cidrs = dict(cluster.common.networks)
-    hosts = [IPv4Network(address) for name in cluster.raw for _, address in _addresses(cluster, name)]
-    free = next((net for net in _EXAMPLES if not any(map(net.overlaps, [*cidrs.values(), *hosts]))), _EXAMPLES[0])
-    for key, docker in docker_keys.networks(own.docker_config):
-        for cidr in (name for name, network in cidrs.items() if docker.overlaps(network)):
-            if key == "bip":
-                yield cluster.wrong(
-                    cidr,
-                    f"it overlaps the network of Docker's own bridge, {docker}",
-                    f'choose another network, or move Docker\'s with docker_config = {{"bip": "{free[1]}/24"}}',
-                    host,
-                )
-            else:
-                yield Problem(
-                    host,
-                    f"\"{key}\" has {docker}, which overlaps {cidr} = '{cidrs[cidr]}'",
-                    f'choose others, e.g. docker_config = {{"{key}": [{{"base": "{free}", "size": 28}}]}}',
-                    "docker_config",
-                )
-
-
-def _addresses(cluster: Cluster, host: str) -> Iterator[tuple[str, IPv4Address]]:
-    for name in ("private_address", "public_address", "ssh_hostname"):
-        with suppress(ValueError):
-            yield name, IPv4Address(str(cluster.raw[host].get(name)))
-
-
-def node_ports(cluster: Cluster) -> Iterator[Problem]:
-    s = cluster.common
-    if s.api_port in (*CONTROL_PLANE_PORTS, *NODE_PORTS_OF_KUBERNETES):
-        yield cluster.wrong("api_port", "another part of Kubernetes listens on it", "choose another, e.g. 6443")
-    own = s.own_ports(cluster.ssh_ports)
-    held = [port for port in {*own, *s.reserved_ports} if port in s.node_ports]
-    if len(held) == len(s.node_ports):
-        yield cluster.wrong(
-            "node_port_range",
-            "no port of it is left for a Service: all are Kubernetes' own, SSH's or in node_port_reserved",
-            "choose a wider range, or reserve less",
-        )
-    elif len(held) > MOST_RESERVED_PORTS:
-        room = MOST_RESERVED_PORTS - len([port for port in own if port in s.node_ports])
-        yield cluster.wrong(
-            "node_port_reserved",
-            f"with Kubernetes' own and SSH's, {len(held)} ports would be held, and the API server can write no "
-            f"more than {MOST_RESERVED_PORTS} of them in one go",
-            f"reserve no more than {room} ports of node_port_range; "
-            "or narrow that: no Service gets a port outside of it",
         )
 
 
@@ -295,7 +180,7 @@ def mirror(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
 
 
 def taints(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
-    for _, doubled in _shared((taint, _key_and_effect(taint)) for taint in dict.fromkeys(own.node_taints)):
+    for _, doubled in addresses.shared((taint, _key_and_effect(taint)) for taint in dict.fromkeys(own.node_taints)):
         reason = f"a node has one value for a key and effect: {' and '.join(doubled)}"
         yield cluster.wrong("node_taints", reason, "leave one of them", host)
 
@@ -310,13 +195,13 @@ RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     host_names,
     connections,
     machines,
-    private_addresses,
-    networks,
-    node_ports,
+    addresses.given,
+    addresses.cluster_networks,
+    ports.node_ports,
 )
 HOST_RULES: tuple[Callable[[Cluster, str, HostSettings], Iterator[Problem]], ...] = (
-    addresses,
-    docker_networks,
+    addresses.inside,
+    addresses.docker_networks,
     kubernetes_version,
     containerd_version,
     mirror,

@@ -9,9 +9,8 @@ from difflib import get_close_matches
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.checks.wanted import packages as packages_of
 from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport
-from kubestage.kubernetes import ENDPOINT_PORT, INIT_UNIT, INITIALIZED, RESET
+from kubestage.kubernetes import INIT_UNIT, INITIALIZED, RESET
 from kubestage.settings import HostSettings, Problem
-from kubestage.settings.values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
 ARCHITECTURES = ("amd64", "arm64")
@@ -116,33 +115,6 @@ def _control_plane(name: str, report: HostReport) -> Iterator[Problem]:
         )
 
 
-def ports(hosts: ClusterHosts) -> Iterator[Problem]:
-    for name, _, report in hosts:
-        foreign = report.kubelet_conf or report.admin_conf or report.debris  # its ports are what membership tells of
-        if report.uid != 0 or foreign or hosts.is_member(name):
-            continue
-        needed = list(NODE_PORTS_OF_KUBERNETES)
-        if name == hosts.leader:
-            needed += [*CONTROL_PLANE_PORTS, hosts.common.api_port]
-        for port in sorted(needed):
-            if port in report.tcp_ports and not (port == ENDPOINT_PORT and report.endpoint):
-                yield _in_use(name, "TCP", port, "Kubernetes needs it", f"ss -ltnp 'sport = :{port}'")
-        # `kubeadm reset` leaves flannel's device, which a run deletes.
-        if FLANNEL_VXLAN_PORT in report.udp_ports and "flannel.1" not in report.devices:
-            found = f"ss -lunp 'sport = :{FLANNEL_VXLAN_PORT}'"
-            yield _in_use(name, "UDP", FLANNEL_VXLAN_PORT, "the pod network needs it", found)
-
-
-def _in_use(name: str, protocol: str, port: int, reason: str, command: str) -> Problem:
-    return Problem(
-        name,
-        f"something listens on it, and {reason}",
-        f"see what it is, and stop it: {command}",
-        f"{protocol} port",
-        port,
-    )
-
-
 def packages(hosts: ClusterHosts) -> Iterator[Problem]:
     """The mirror, as the host sees it. A host that has every pinned package already has not asked it."""
     for name, settings, report in hosts:
@@ -150,12 +122,11 @@ def packages(hosts: ClusterHosts) -> Iterator[Problem]:
             continue
         for repository, found in report.repositories.items():
             if found.error:
-                yield Problem(
-                    name,
+                yield hosts.cluster.wrong(
+                    "mirror",
                     f"the {repository} repository of this profile can't be reached: {found.error}",
                     f"check the address in mirrors, and from the host: {_try(settings, report, repository)}",
-                    "mirror",
-                    settings.mirror,
+                    name,
                 )
         for package, version in packages_of(settings).items():
             repository = "kubernetes" if package in KUBERNETES_PACKAGES else "docker"
@@ -167,17 +138,16 @@ def packages(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def registries(hosts: ClusterHosts) -> Iterator[Problem]:
     """Where images come from, as a host sees it that has none yet: nothing of a cluster could start there."""
-    for name, settings, report in hosts:
+    for name, _, report in hosts:
         away = {registry: errors for registry, errors in report.registries.items() if all(errors.values())}
         if not away:
             continue
         told = dict.fromkeys(f"{address}: {error}" for errors in away.values() for address, error in errors.items())
-        yield Problem(
-            name,
+        yield hosts.cluster.wrong(
+            "mirror",
             f"the images of {', '.join(away)} can't be had: {'; '.join(told)}",
             "choose a mirror profile that can be reached from the host, or correct its registries in mirrors",
-            "mirror",
-            settings.mirror,
+            name,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import combinations
@@ -11,23 +10,6 @@ from statistics import median
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.kubernetes import RESET
 from kubestage.settings import Problem
-from kubestage.settings.values import MOST_RESERVED_PORTS
-
-
-def private_addresses(hosts: ClusterHosts) -> Iterator[Problem]:
-    owners: dict[str, list[str]] = defaultdict(list)
-    for name, address in hosts.addresses().items():
-        owners[address].append(name)
-    for address, names in owners.items():
-        # Two that are set to the same are told of by the settings' own rules.
-        if len(names) > 1:
-            yield Problem(
-                ", ".join(names),
-                "several hosts have the same private address",
-                "give each host its own, or set private_address where the default route's is not the right one",
-                "private_address",
-                address,
-            )
 
 
 def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -116,60 +98,3 @@ def node_names(hosts: ClusterHosts) -> Iterator[Problem]:
                 "node name",
                 name,
             )
-
-
-def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
-    common, held = hosts.cluster.common, hosts.reserved_ports()
-    if len(held) == len(common.node_ports):
-        yield Problem(
-            "all hosts",
-            "no port of it is left for a Service: hosts listen on them, or they are reserved",
-            "choose a wider range",
-            "node_port_range",
-            common.node_port_range,
-        )
-    elif len(held) > MOST_RESERVED_PORTS:
-        found = len(set(held).difference(common.reserved_ports))
-        yield Problem(
-            "all hosts",
-            f"{len(held)} ports of it would be held, {found} of them as something listens there, "
-            f"and the API server can write no more than {MOST_RESERVED_PORTS} of them in one go",
-            "narrow it: no Service gets a port outside of it; or reserve fewer ports by node_port_reserved",
-            "node_port_range",
-            common.node_port_range,
-        )
-    if hosts.living is None:
-        return
-    for port in sorted({*hosts.living.node_ports, *hosts.living.health_ports}):
-        services = ", ".join([*hosts.services_at(port), *hosts.living.health_ports.get(port, ())])
-        if services and port not in common.node_ports:
-            yield Problem(
-                "the cluster",
-                f"Service {services} has NodePort {port}, which is outside of it",
-                f"widen the range to include {port}, or change that Service first",
-                "node_port_range",
-                common.node_port_range,
-            )
-
-
-def node_port_reservation(hosts: ClusterHosts) -> Iterator[Problem]:
-    common = hosts.cluster.common
-    listening, own = hosts.listening(), hosts.own_ports()
-    for port in sorted({*common.reserved_ports, *own, *listening}):
-        services = ", ".join(hosts.services_at(port))
-        if not services:
-            continue
-        if port in own:
-            whose = f"{own[port]} itself listens on it"
-        elif port in listening:
-            whose = f"a program on {', '.join(listening[port])} listens on it"
-        else:
-            whose = "node_port_reserved holds it"
-        yield Problem(
-            "the cluster",
-            f"Service {services} has it as a NodePort, and {whose}",
-            "give that Service another port"
-            + ("" if port in own else ", or stop the program" if port in listening else ", or reserve it no more"),
-            "NodePort",
-            port,
-        )

@@ -23,13 +23,12 @@ def storage_in_use(hosts: ClusterHosts) -> Iterator[Problem]:
     others = [claim for claim in ours if not claim.startswith(f"{NAMESPACE}/")]
     if others:
         namespace, _, name = others[0].partition("/")
-        yield Problem(
-            "the cluster",
+        yield hosts.cluster.wrong(
+            "stacks",
             f"volumes of the stack storage are in use, by {', '.join(others)}: nothing could free them without it",
             f'add "storage"; or move the data, and delete each claim: '
             f"kubectl --namespace {namespace} delete persistentvolumeclaim {name}",
-            "stacks",
-            list(common.stacks),
+            "the cluster",
         )
 
 
@@ -42,20 +41,18 @@ def registry(hosts: ClusterHosts) -> Iterator[Problem]:
     if volume.leaving:
         return
     if volume.storage_class != storage_class(common):
-        yield Problem(
-            "the cluster",
+        yield hosts.cluster.wrong(
+            "storage_class",
             f"the registry's volume is of the StorageClass \"{volume.storage_class}\", which can't be changed",
             f"set it back; {_BEGIN_ANEW}",
-            "storage_class",
-            common.storage_class,
+            "the cluster",
         )
     elif volume.storage_class == STORAGE_CLASS and volume.size != _as_kept(common.registry_size):
-        yield Problem(
-            "the cluster",
+        yield hosts.cluster.wrong(
+            "registry_size",
             f"the registry's volume was made with {volume.size}, and {STORAGE_CLASS} changes no volume's size",
             f"set it back (a volume of {STORAGE_CLASS} may grow as long as there is room on its disk); {_BEGIN_ANEW}",
-            "registry_size",
-            common.registry_size,
+            "the cluster",
         )
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from kubestage.facts.framed import Fact
 
+# The distribution's, which can't be where Docker's own are.
+REPLACED = ("docker.io", "docker-cli", "podman-docker", "containerd", "runc")
+
 
 @dataclass(frozen=True)
 class PackageState:

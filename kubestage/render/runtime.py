@@ -22,8 +22,6 @@ DOCKER_CERTS_D = "/etc/docker/certs.d"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 DOCKER_CONFIG = "/etc/docker/daemon.json"
 UNITS = {"containerd.service": [CONTAINERD_CONFIG], "docker.service": [DOCKER_CONFIG]}  # -> what they are restarted for
-# The distribution's packages that can't be where Docker's own are.
-REPLACED = ("docker.io", "docker-cli", "podman-docker", "containerd", "runc")
 MIRROR_MARK = "# kubestage: where the mirror profile has this registry's images"  # first line, by which they go again
 TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does
 

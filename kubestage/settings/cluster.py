@@ -31,8 +31,8 @@ class Cluster:
     hosts: Mapping[str, HostSettings]
 
     def wrong(self, setting: str, reason: str, remedy: str, host: str = ALL_HOSTS) -> Problem:
-        """A problem with a setting's value: the cluster's, or what a host has."""
-        written = self.written if host == ALL_HOSTS else self.raw[host]
+        """A problem with the value that a setting has on a host; else, as the cluster's, or the control plane's."""
+        written = self.raw[host] if host in self.raw else {**self.raw[self.nodes[0]], **self.written}
         return Problem(host, reason, remedy, setting, written[setting])
 
     @property

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kubestage.facts.apt import SOURCES
 from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.packages import REPLACED
 from kubestage.kubernetes import KUBELET_CONF
-from kubestage.render.runtime import REPLACED
 
 # Nothing is asked that would start by being asked, as Docker does by its socket.
 _SCRIPT = r"""
