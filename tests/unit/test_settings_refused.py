@@ -646,3 +646,29 @@ def test_everything_at_once() -> None:
 def test_a_bad_value_of_one_host_is_not_told_as_a_difference_too() -> None:
     problems = refused(hosts_data(cp1={"node_port_range": "100-90"}), GROUPS).problems
     assert [(problem.where, problem.setting) for problem in problems] == [("cp1", "node_port_range")]
+
+
+def test_what_most_hosts_have_is_the_clusters() -> None:
+    """Also where it is the control plane that has another: told of that host, with what the cluster has."""
+    (problem,) = refused(hosts_data(cp1={"cluster_domain": "x.local"})).problems
+    assert (problem.where, problem.setting, problem.value) == ("cp1", "cluster_domain", "x.local")
+    assert "w1 has 'cluster.local', but it is one setting for the whole cluster" in problem.reason
+
+
+def test_a_setting_that_only_some_hosts_have_is_the_clusters() -> None:
+    data = hosts_data()
+    del data["cp1"]["domain"], data["w2"]["domain"]
+    load(data, GROUPS)
+
+
+def test_what_is_valid_is_judged_as_ever_where_something_else_is_not() -> None:
+    """In the form that it has when all is valid: flags are lists of texts, a list is one, whatever was written."""
+    mistakes = {"api_port": 0, "scheduler_extra_args": {"config": "/etc/no/file"}, "stacks": ["metrics", "metrics"]}
+    told = {(problem.setting, problem.where) for problem in refused(hosts_data(mistakes)).problems}
+    assert told == {("api_port", "all hosts"), ("scheduler_extra_args", "all hosts"), ("stacks", "all hosts")}
+
+
+def test_an_invalid_setting_of_one_host_keeps_no_other_from_being_judged() -> None:
+    docker = {"docker_config": {"bip": "10.244.0.1/24"}}
+    problems = refused(hosts_data(w1={"docker_config": {"hosts": []}}, w2=docker)).problems
+    assert [(problem.where, problem.setting) for problem in problems] == [("w1", "docker_config"), ("w2", "pod_cidr")]
