@@ -6,8 +6,7 @@ from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
 from kubestage.operations import files, system, systemd
-from kubestage.settings.platform_rules import SITES
-from kubestage.settings.values import SYSCTLS
+from kubestage.settings.values import SITES, SYSCTLS
 
 MODULES = ("overlay", "br_netfilter")
 TIME_SYNC_UNITS = ("chrony.service", "systemd-timesyncd.service", "ntpsec.service")

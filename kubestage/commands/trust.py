@@ -10,7 +10,7 @@ from pathlib import Path
 from kubestage.certificates import pem
 from kubestage.cluster.inventory import TargetError, read
 from kubestage.settings import ClusterSettings
-from kubestage.settings.platform_rules import SITES
+from kubestage.settings.values import SITES
 
 
 def main(given: argparse.Namespace) -> int:

@@ -357,6 +357,9 @@ def kubeadm_check(value: str) -> str:
 
 
 # --- Platform --------------------------------------------------------------------------------------------------------
+SITES = ("dashboard", "registry")  # the stacks that have a site of their own name
+# Their labels are what the stacks' own manifests say: nobody else may have a say in them.
+NAMESPACES = ("dashboard", "kube-flannel", "local-path-storage", "projectcontour", "registry")
 STACKS = ("ingress", "dashboard", "registry", "storage", "metrics")
 PASSWORD_BYTES = range(8, 73)  # bcrypt looks at no more than 72
 DASHBOARD_FLAVOURS = ("headlamp", "kube-web-view")

@@ -10,7 +10,7 @@ from sample_cluster import GROUPS, group_data, hosts_data
 from sample_stacks import documents
 
 from kubestage.checks.load import load
-from kubestage.settings import platform_rules
+from kubestage.settings.values import NAMESPACES
 from kubestage.stacks import catalogue, dashboard, network
 
 PASSWORD = "correct horse battery"
@@ -248,4 +248,4 @@ def test_the_platforms_own_namespaces() -> None:
     common = load(hosts_data(), GROUPS).common
     made = [network.flannel(common), dashboard.other_dashboard(common), *catalogue.chosen(common).values()]
     names = {found["metadata"]["name"] for stack in made for found in documents(stack, "Namespace")}
-    assert sorted(names) == sorted(platform_rules.NAMESPACES)
+    assert sorted(names) == sorted(NAMESPACES)

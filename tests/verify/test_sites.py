@@ -16,7 +16,7 @@ from kubestage.certificates.platform import is_late, wildcard_names
 from kubestage.cluster.inventory import Target
 from kubestage.commands.web import Answer, Site
 from kubestage.settings import Problem
-from kubestage.settings.platform_rules import SITES
+from kubestage.settings.values import SITES
 from kubestage.stacks import sites as own_sites
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.findings import expect_none, fail

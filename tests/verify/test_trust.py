@@ -9,7 +9,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.facts.certificates import TRUSTED
 from kubestage.render.runtime import registry_trust
 from kubestage.settings import Problem
-from kubestage.settings.platform_rules import SITES
+from kubestage.settings.values import SITES
 from tests.verify.findings import expect_none
 from tests.verify.sites import ca_of
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .cluster import ALL_HOSTS, Cluster
-from .model import ClusterSettings, HostSettings
-from .problems import Problem
-from .values import CONTROL_PLANE_PORTS, FLANNEL_VXLAN_PORT, NODE_PORTS_OF_KUBERNETES
+from kubestage.settings import Cluster, ClusterSettings, HostSettings, Problem
+from kubestage.settings.values import (
+    NAMESPACES,
+    SITES,
+)
 
-SITES = ("dashboard", "registry")  # the stacks that have a site of their own name
-# Their labels are what the stacks' own manifests say: nobody else may have a say in them.
-NAMESPACES = ("dashboard", "kube-flannel", "local-path-storage", "projectcontour", "registry")
 _HTTP, _HTTPS = 80, 443  # what browsers ask where an address names no port
 
 
@@ -22,64 +20,46 @@ def stacks(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
     if doubled:
-        yield Problem(
-            ALL_HOSTS, f"it names {', '.join(doubled)} more than once", "name it once", "stacks", list(s.stacks)
-        )
+        yield cluster.wrong("stacks", f"it names {', '.join(doubled)} more than once", "name it once")
     needs_ingress = [name for name in SITES if name in s.stacks]
     if needs_ingress and "ingress" not in s.stacks:
-        yield Problem(
-            ALL_HOSTS,
+        yield cluster.wrong(
+            "stacks",
             f"{' and '.join(needs_ingress)} can't be reached without ingress",
             f'add "ingress", or leave out {" and ".join(needs_ingress)}',
-            "stacks",
-            list(s.stacks),
         )
     if "registry" in s.stacks and "storage" not in s.stacks and not s.storage_class:
-        yield Problem(
-            ALL_HOSTS,
+        yield cluster.wrong(
+            "stacks",
             "registry keeps its images on a volume, and nothing makes one",
             'add "storage", or set storage_class to a StorageClass of your own',
-            "stacks",
-            list(s.stacks),
         )
 
 
 def site_ports(cluster: Cluster) -> Iterator[Problem]:
     """The ports of the sites are NodePorts of the ingress' Service."""
-    names = ("http_port", "https_port")
     s = cluster.common
-    if "ingress" in s.stacks and s.http_port == s.https_port:
-        yield Problem(
-            ALL_HOSTS,
+    if "ingress" not in s.stacks:
+        return
+    if s.http_port == s.https_port:
+        yield cluster.wrong(
+            "http_port",
             "HTTP and HTTPS can't share a port",
             "choose another, or for HTTPS alone http_port = 0 and http_redirect = False",
-            "http_port",
-            s.http_port,
         )
-    for name in names:
-        port: int = getattr(s, name)
-        if "ingress" in s.stacks and port and port not in s.node_ports:
-            yield Problem(
-                ALL_HOSTS,
+    reserved = dict.fromkeys(s.reserved_ports, "node_port_reserved holds it")
+    names = {"Kubernetes": "Kubernetes itself", "flannel": "the pod network"}
+    owners = s.own_ports(cluster.ssh_ports).items()
+    listens = {port: f"{names.get(whose, whose)} listens on it" for port, whose in owners}
+    for name, port in (("http_port", s.http_port), ("https_port", s.https_port)):
+        if port and port not in s.node_ports:
+            yield cluster.wrong(
+                name,
                 f"it is outside of node_port_range = {s.node_port_range!r}, and sites are served by NodePorts",
                 f"choose a port of that range, or widen it to include {port}",
-                name,
-                port,
             )
-    taken = _taken(cluster, s)
-    for name in names:
-        port = getattr(s, name)
-        if "ingress" in s.stacks and port in taken:
-            yield Problem(ALL_HOSTS, f"{taken[port]}, so no site can have it", "choose another port", name, port)
-
-
-def _taken(cluster: Cluster, settings: ClusterSettings) -> dict[int, str]:
-    """Ports that are given away by settings -> to whom."""
-    taken = dict.fromkeys(settings.reserved_ports, "node_port_reserved holds it")
-    taken |= dict.fromkeys((*NODE_PORTS_OF_KUBERNETES, *CONTROL_PLANE_PORTS), "Kubernetes itself listens on it")
-    taken[FLANNEL_VXLAN_PORT] = "the pod network listens on it"
-    taken[settings.api_port] = "the API server listens on it"
-    return taken | dict.fromkeys(cluster.ssh_ports, "SSH listens on it")
+        if why := (reserved | listens).get(port):
+            yield cluster.wrong(name, f"{why}, so no site can have it", "choose another port")
 
 
 def redirect(cluster: Cluster) -> Iterator[Problem]:
@@ -97,7 +77,7 @@ def redirect(cluster: Cluster) -> Iterator[Problem]:
         remedy = f"set it to False, or http_port to {_HTTP}"
     else:
         return
-    yield Problem(ALL_HOSTS, why, remedy, "http_redirect", True)
+    yield cluster.wrong("http_redirect", why, remedy)
 
 
 def replicas(cluster: Cluster) -> Iterator[Problem]:
@@ -106,24 +86,20 @@ def replicas(cluster: Cluster) -> Iterator[Problem]:
         return  # what is wrong there is told of already
     s = cluster.common
     if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
-        yield Problem(
-            ALL_HOSTS,
+        yield cluster.wrong(
+            "ingress_replicas",
             f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
             f"set it to {room}, or add workers" if room else "leave a worker without a taint in node_taints",
-            "ingress_replicas",
-            s.ingress_replicas,
         )
 
 
 def dashboard(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
-        yield Problem(
-            ALL_HOSTS,
+        yield cluster.wrong(
+            "dashboard_admin",
             "kube-web-view changes nothing, whoever is let in",
             'set it to False, or dashboard_flavour = "headlamp"',
-            "dashboard_admin",
-            True,
         )
 
 
@@ -131,12 +107,10 @@ def site_domain(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     if _asked_of_the_cluster(s.domain, s.cluster_domain):
         others = (name for name in _EXAMPLES if not _asked_of_the_cluster(name, s.cluster_domain))
-        yield Problem(
-            ALL_HOSTS,
+        yield cluster.wrong(
+            "domain",
             f"pods would ask the cluster's own DNS for it: it is in cluster_domain = {s.cluster_domain!r}",
             f'choose a domain of its own, e.g. "{next(others)}"',
-            "domain",
-            s.domain,
         )
 
 
@@ -181,12 +155,10 @@ def images(cluster: Cluster) -> Iterator[Problem]:
     for name in names:
         image: str = getattr(s, name)
         if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
-            yield Problem(
-                ALL_HOSTS,
+            yield cluster.wrong(
+                name,
                 "it would come from the platform's own registry, which can't start before it",
                 "name a registry outside of the cluster",
-                name,
-                image,
             )
 
 
@@ -194,12 +166,10 @@ def pull_namespaces(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     for name in s.registry_pull_namespaces:
         if name in NAMESPACES:
-            yield Problem(
-                ALL_HOSTS,
+            yield cluster.wrong(
+                "registry_pull_namespaces",
                 f'the namespace "{name}" is the platform\'s own',
                 "leave it out: pods of yours belong in a namespace of yours",
-                "registry_pull_namespaces",
-                list(s.registry_pull_namespaces),
             )
 
 
