@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from kubestage.checks.cluster_hosts import ClusterHosts
-from kubestage.facts.host_report import HostReport
 from kubestage.kubernetes import RESET
 from kubestage.settings import Cluster, ClusterSettings, HostSettings, Problem, docker_keys
+
+if TYPE_CHECKING:  # a command that only reads settings loads no more than it needs
+    from kubestage.checks.cluster_hosts import ClusterHosts
+    from kubestage.facts.host_report import HostReport
 
 T = TypeVar("T", bound=Hashable)
 
@@ -209,7 +211,7 @@ def networks(hosts: ClusterHosts) -> Iterator[Problem]:
                 clash = _MADE.fullmatch(device) is None and each.network.overlaps(network)
                 if clash and (cidr, each.network) not in told:
                     told.add((cidr, each.network))
-                    yield hosts.cluster.wrong(
+                    yield hosts.wrong(
                         cidr,
                         f"it overlaps the host's own network {each.network} (address {each.ip} of {device})",
                         _elsewhere(hosts, cidr, "take that address from the host"),
@@ -223,7 +225,7 @@ def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
             for cidr, network in _around(hosts.common, server):
                 if cidr == "service_cidr" and server == str(network[_CLUSTER_DNS]):
                     continue  # the cluster's own
-                yield hosts.cluster.wrong(
+                yield hosts.wrong(
                     cidr,
                     f"the host's nameserver {server} lies inside it, so no name could be looked up any more",
                     _elsewhere(hosts, cidr, "give the host another nameserver"),
@@ -234,7 +236,7 @@ def nameservers(hosts: ClusterHosts) -> Iterator[Problem]:
 def operator(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
         for cidr, _ in _around(hosts.common, report.client) if report.client else ():
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 cidr,
                 f"you reach the host from {report.client}, which lies inside it: the host's answers would stay there",
                 _elsewhere(hosts, cidr, "reach the hosts from another network, through a jump host, say"),

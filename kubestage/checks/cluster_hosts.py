@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kubestage.facts.host_report import ClusterReport, HostReport
 from kubestage.kubernetes import INIT_UNIT, JOIN_UNIT
-from kubestage.settings import Cluster, ClusterSettings, HostSettings
+from kubestage.settings import Cluster, ClusterSettings, HostSettings, Problem
+from kubestage.settings.cluster import ALL_HOSTS
 from kubestage.stacks.network import RESERVED_SERVICE
 
 RESERVATION = f"kube-system/{RESERVED_SERVICE}"
@@ -23,6 +24,10 @@ class ClusterHosts:
     @property
     def common(self) -> ClusterSettings:
         return self.cluster.common
+
+    def wrong(self, setting: str, reason: str, remedy: str, where: str = ALL_HOSTS) -> Problem:
+        """See Cluster.wrong."""
+        return self.cluster.wrong(setting, reason, remedy, where)
 
     @property
     def leader(self) -> str:

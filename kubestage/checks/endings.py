@@ -13,7 +13,7 @@ from kubestage.checks.cluster_hosts import ClusterHosts
 
 
 def of_hosts(hosts: ClusterHosts) -> Iterator[str]:
-    now, renew_days = datetime.now(UTC), hosts.cluster.common.certificate_renew_days
+    now, renew_days = datetime.now(UTC), hosts.common.certificate_renew_days
     for name, _, report in hosts:
         if hosts.is_member(name):
             for sentence in said(report.certificates, now, renew_days):
@@ -22,7 +22,7 @@ def of_hosts(hosts: ClusterHosts) -> Iterator[str]:
 
 def of_the_user(hosts: ClusterHosts) -> Iterator[str]:
     """The user's own, whose files are on this machine: no run renews them."""
-    now, common = datetime.now(UTC), hosts.cluster.common
+    now, common = datetime.now(UTC), hosts.common
     for name in ("ca_certificate", "wildcard_certificate"):
         if path := getattr(common, name):
             for each in pem.certificates(pem.text(Path(path).expanduser().read_bytes())):

@@ -30,7 +30,7 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
             continue
         newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.leader].kubernetes_version)
         back = "" if newer else f"set it back to {installed} for this host; or "
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "kubernetes_version",
             f"its kubelet is {installed}, and a run can't change that on a host that has joined",
             f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
@@ -57,10 +57,10 @@ def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
         return
     made = hosts.reports[hosts.leader].made
     for name, setting in FIXED.items():
-        own = hosts.cluster.hosts[hosts.leader]
-        value = getattr(own if setting == "kubernetes_version" else hosts.common, setting)
+        owner = hosts.cluster.hosts[hosts.leader] if setting == "kubernetes_version" else hosts.common
+        value = getattr(owner, setting)
         if name in made and made[name] != str(value):
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 setting,
                 f"it was made with {made[name]}, and a run can't change that in a living cluster",
                 f"set it back to {made[name]}; or make a new cluster on blank hosts",

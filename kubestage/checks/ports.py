@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.kubernetes import ENDPOINT_PORT
 from kubestage.settings import Cluster, Problem
 from kubestage.settings.values import (
@@ -13,6 +13,9 @@ from kubestage.settings.values import (
     MOST_RESERVED_PORTS,
     NODE_PORTS_OF_KUBERNETES,
 )
+
+if TYPE_CHECKING:  # a command that only reads settings loads no more than it needs
+    from kubestage.checks.cluster_hosts import ClusterHosts
 
 ENVOY = "projectcontour/envoy"  # the Service that is to have them
 
@@ -68,16 +71,16 @@ def _in_use(name: str, protocol: str, port: int, reason: str, command: str) -> P
 
 
 def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
-    common, held = hosts.cluster.common, hosts.reserved_ports()
+    common, held = hosts.common, hosts.reserved_ports()
     if len(held) == len(common.node_ports):
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "node_port_range",
             "no port of it is left for a Service: hosts listen on them, or they are reserved",
             "choose a wider range",
         )
     elif len(held) > MOST_RESERVED_PORTS:
         found = len(set(held).difference(common.reserved_ports))
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "node_port_range",
             f"{len(held)} ports of it would be held, {found} of them as something listens there, "
             f"and the API server can write no more than {MOST_RESERVED_PORTS} of them in one go",
@@ -88,7 +91,7 @@ def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
     for port in sorted({*hosts.living.node_ports, *hosts.living.health_ports}):
         services = ", ".join([*hosts.services_at(port), *hosts.living.health_ports.get(port, ())])
         if services and port not in common.node_ports:
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 "node_port_range",
                 f"Service {services} has NodePort {port}, which is outside of it",
                 f"widen the range to include {port}, or change that Service first",
@@ -97,7 +100,7 @@ def node_port_range(hosts: ClusterHosts) -> Iterator[Problem]:
 
 
 def node_port_reservation(hosts: ClusterHosts) -> Iterator[Problem]:
-    common = hosts.cluster.common
+    common = hosts.common
     listening, own = hosts.listening(), hosts.own_ports()
     for port in sorted({*common.reserved_ports, *own, *listening}):
         services = ", ".join(hosts.services_at(port))
@@ -121,7 +124,7 @@ def node_port_reservation(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def of_sites(hosts: ClusterHosts) -> Iterator[Problem]:
     """A port that a Service has and a program listens on is told of by the rule about NodePorts."""
-    common = hosts.cluster.common
+    common = hosts.common
     if "ingress" not in common.stacks:
         return
     listening, reserved = hosts.listening(), hosts.reserved_ports()
@@ -131,7 +134,7 @@ def of_sites(hosts: ClusterHosts) -> Iterator[Problem]:
         services = [*hosts.services_at(port), *health]
         others = [name for name in services if name != ENVOY]
         if others:
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 setting,
                 f"Service {', '.join(others)} has this NodePort, so no site can have it",
                 f"give that Service another port: kubectl -n {others[0].replace('/', ' edit service ')} ; "
@@ -139,14 +142,14 @@ def of_sites(hosts: ClusterHosts) -> Iterator[Problem]:
                 "the cluster",
             )
         elif port in listening and not services:
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 setting,
                 "a program listens on it there, so no site can have it",
                 f"see what it is, and stop it: ss -lntup 'sport = :{port}' ; or choose another {setting}",
                 ", ".join(listening[port]),
             )
         elif port in reserved and not services:
-            yield hosts.cluster.wrong(
+            yield hosts.wrong(
                 setting,
                 "it is held for a host that this run does not ask, on which a program listened",
                 "run once without --limit",

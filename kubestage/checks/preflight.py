@@ -211,7 +211,7 @@ def _of_each(state: State, names: Iterable[str], at_once: int, ask: Callable[[Ho
 def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
     """What is in the way between hosts of which one has not joined; nothing is asked where all have."""
     trials = reach.trials(hosts)
-    seconds = hosts.cluster.common.timeout_s(reach.SECONDS)
+    seconds = hosts.common.timeout_s(reach.SECONDS)
 
     def tried(host: Host) -> Reached:
         kwargs = {**vars(trials[host.name]), "seconds": seconds}

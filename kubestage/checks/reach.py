@@ -46,7 +46,7 @@ def trials(hosts: ClusterHosts) -> dict[str, Trial]:
 def _ports(hosts: ClusterHosts, name: str, listens: bool) -> tuple[Port, ...]:
     """The ports of a host that the others need. By UDP, a host that has joined would answer to its own pods alone."""
     udp = [("udp", FLANNEL_VXLAN_PORT)] if listens else []
-    api = [("tcp", hosts.cluster.common.api_port)] if name == hosts.leader else []
+    api = [("tcp", hosts.common.api_port)] if name == hosts.leader else []
     return (("tcp", KUBELET_PORT), *api, *udp)
 
 

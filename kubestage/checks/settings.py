@@ -59,37 +59,33 @@ def groups(cluster: Cluster) -> Iterator[Problem]:
 
 def host_names(cluster: Cluster) -> Iterator[Problem]:
     for host in cluster.raw:
-        if not is_dns_name(host):
-            yield Problem(
-                host,
-                "the name can't be a node's: lower-case letters, digits, inner hyphens and dots (RFC 1123)",
-                'rename it in the inventory, e.g. "worker-1", and give its address as ssh_hostname',
-            )
-        elif _is_address(host):
-            yield Problem(
-                host,
-                "an address can't be a node's name",
-                f'write ("worker-1", {{"ssh_hostname": "{host}"}}) in the inventory',
-            )
-        elif not is_host_name(host):
-            yield Problem(
-                host,
-                "the name can't be a node's: its last part is a number, so programs take it for an address",
-                f'rename it in the inventory, e.g. "node-{host.replace(".", "-")}", and give its address as '
-                "ssh_hostname",
-            )
-        elif len(host) > 63:
-            yield Problem(
-                host,
-                "the name can't be a node's: its label kubernetes.io/hostname takes 63 characters",
-                "choose a shorter name in the inventory",
-            )
-        elif host == "localhost" or host.endswith(".localhost"):
-            yield Problem(
-                host,
-                "the name can't be a node's: to each host it is the host itself",
-                'rename it in the inventory, e.g. "worker-1"',
-            )
+        if wrong := _no_name(host):
+            yield Problem(host, *wrong)
+
+
+def _no_name(host: str) -> tuple[str, str] | None:
+    """Why a node can't have that name, and what to do; None where it can."""
+    cant = "the name can't be a node's:"
+    if not is_dns_name(host):
+        return (
+            f"{cant} lower-case letters, digits, inner hyphens and dots (RFC 1123)",
+            'rename it in the inventory, e.g. "worker-1", and give its address as ssh_hostname',
+        )
+    if _is_address(host):
+        remedy = f'write ("worker-1", {{"ssh_hostname": "{host}"}}) in the inventory'
+        return "an address can't be a node's name", remedy
+    if not is_host_name(host):
+        name = f"node-{host.replace('.', '-')}"
+        return (
+            f"{cant} its last part is a number, so programs take it for an address",
+            f'rename it in the inventory, e.g. "{name}", and give its address as ssh_hostname',
+        )
+    if len(host) > 63:
+        reason = f"{cant} its label kubernetes.io/hostname takes 63 characters"
+        return reason, "choose a shorter name in the inventory"
+    if host == "localhost" or host.endswith(".localhost"):
+        return f"{cant} to each host it is the host itself", 'rename it in the inventory, e.g. "worker-1"'
+    return None
 
 
 def _is_address(text: str) -> bool:

@@ -122,7 +122,7 @@ def packages(hosts: ClusterHosts) -> Iterator[Problem]:
             continue
         for repository, found in report.repositories.items():
             if found.error:
-                yield hosts.cluster.wrong(
+                yield hosts.wrong(
                     "mirror",
                     f"the {repository} repository of this profile can't be reached: {found.error}",
                     f"check the address in mirrors, and from the host: {_try(settings, report, repository)}",
@@ -143,7 +143,7 @@ def registries(hosts: ClusterHosts) -> Iterator[Problem]:
         if not away:
             continue
         told = dict.fromkeys(f"{address}: {error}" for errors in away.values() for address, error in errors.items())
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "mirror",
             f"the images of {', '.join(away)} can't be had: {'; '.join(told)}",
             "choose a mirror profile that can be reached from the host, or correct its registries in mirrors",

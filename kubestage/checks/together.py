@@ -18,7 +18,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def clocks(hosts: ClusterHosts) -> Iterator[Problem]:
-    limit = hosts.cluster.common.max_clock_skew_s
+    limit = hosts.common.max_clock_skew_s
     ahead = {name: report.clock for name, _, report in hosts}
     if len(ahead) < 2:
         return
@@ -45,7 +45,7 @@ _OURS = (0.0, 0.0)  # how far this machine's clock is ahead of itself
 
 def _off(hosts: ClusterHosts) -> float:
     """Seconds by which this machine's clock is behind most of the hosts', below 0: ahead; 0 where they may agree."""
-    limit = hosts.cluster.common.max_clock_skew_s
+    limit = hosts.common.max_clock_skew_s
     clocks = [report.clock for _, _, report in hosts]
     off = [sum(clock) / 2 for clock in clocks if _apart(clock, _OURS) > limit]
     return median(off) if 2 * len(off) > len(clocks) else 0.0
@@ -57,7 +57,7 @@ def _said(off: float) -> str:
 
 def operators_clock(hosts: ClusterHosts) -> Iterator[Problem]:
     """Certificates are made here, and whether one ends is told by the clock here."""
-    off, limit = _off(hosts), max(hosts.cluster.common.max_clock_skew_s, _OPERATOR_SKEW_S)
+    off, limit = _off(hosts), max(hosts.common.max_clock_skew_s, _OPERATOR_SKEW_S)
     if abs(off) > limit:
         yield Problem(
             "this machine",
@@ -70,7 +70,7 @@ def operators_clock(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def operators_clock_is_off(hosts: ClusterHosts) -> Iterator[str]:
     """A warning: too little to do harm."""
-    off, limit = _off(hosts), hosts.cluster.common.max_clock_skew_s
+    off, limit = _off(hosts), hosts.common.max_clock_skew_s
     if 0 < abs(off) <= _OPERATOR_SKEW_S:
         yield f"This machine's clock is {_said(off)}, which is more than max_clock_skew_s = {limit}"
 

@@ -15,7 +15,7 @@ _BEGIN_ANEW = 'to give up all images in it, run once without "registry" in stack
 
 def storage_in_use(hosts: ClusterHosts) -> Iterator[Problem]:
     """What the stack registry has is removed with it; what others have is theirs."""
-    common, living = hosts.cluster.common, hosts.living
+    common, living = hosts.common, hosts.living
     if living is None or "storage" in common.stacks:
         return
     in_use = (claim for claim, volume in living.volumes.items() if not volume.leaving)
@@ -23,7 +23,7 @@ def storage_in_use(hosts: ClusterHosts) -> Iterator[Problem]:
     others = [claim for claim in ours if not claim.startswith(f"{NAMESPACE}/")]
     if others:
         namespace, _, name = others[0].partition("/")
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "stacks",
             f"volumes of the stack storage are in use, by {', '.join(others)}: nothing could free them without it",
             f'add "storage"; or move the data, and delete each claim: '
@@ -34,21 +34,21 @@ def storage_in_use(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def registry(hosts: ClusterHosts) -> Iterator[Problem]:
     """A claim's StorageClass is for good, and local-path changes no volume's size."""
-    common, living = hosts.cluster.common, hosts.living
+    common, living = hosts.common, hosts.living
     if living is None or "registry" not in common.stacks or REGISTRY not in living.volumes:
         return
     volume = living.volumes[REGISTRY]
     if volume.leaving:
         return
     if volume.storage_class != storage_class(common):
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "storage_class",
             f"the registry's volume is of the StorageClass \"{volume.storage_class}\", which can't be changed",
             f"set it back; {_BEGIN_ANEW}",
             "the cluster",
         )
     elif volume.storage_class == STORAGE_CLASS and volume.size != _as_kept(common.registry_size):
-        yield hosts.cluster.wrong(
+        yield hosts.wrong(
             "registry_size",
             f"the registry's volume was made with {volume.size}, and {STORAGE_CLASS} changes no volume's size",
             f"set it back (a volume of {STORAGE_CLASS} may grow as long as there is room on its disk); {_BEGIN_ANEW}",
