@@ -38,7 +38,10 @@ if not getattr(state, "kept", False):
     connections.keep(state, own)
 speaker = control_plane.of_run(state, ["cp1"], timeout_s=5)
 """
-NODES = """echo '{"items": [' """ + " ".join(f'\'{{"metadata": {{"name": "@fake/w{n}"}}}},\'' for n in range(WORKERS))
+REACHED = '"annotations": {"flannel.alpha.coreos.com/backend-data": "{}"}'
+NODES = """echo '{"items": [' """ + " ".join(
+    f'\'{{"metadata": {{"name": "@fake/w{n}", {REACHED}}}}},\'' for n in range(WORKERS)
+)
 NODES += """ '{"metadata": {"name": "cp1"}}]}'"""
 KUBECTL = f"sleep 0.1; case $* in *'get nodes'*) {NODES} ;; *fail*) echo refused >&2; exit 1 ;; esac"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import pytest
+from kubernetes.client import ApiException
 from testinfra.host import Host as Machine
 
 from kubestage.certificates.platform import WILDCARD_KEY
@@ -21,7 +22,7 @@ from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES
 from kubestage.stacks.metrics import SERVING, SERVING_USES
 from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
-from tests.verify.api import Api
+from tests.verify.api import Api, reason
 from tests.verify.findings import expect_none
 
 # https://kubernetes.io/docs/setup/production-environment/container-runtimes/ and, for flannel, bridged packets.
@@ -168,7 +169,11 @@ def test_kubelet_settings(machine: Machine, node: str, own: HostSettings, target
         problems.append(
             Problem(node, "the kubelet that runs was started with other settings", target.deploy, kubelet.CONFIG)
         )
-    used = api.get(f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"]
+    try:
+        used = api.get(f"/api/v1/nodes/{node}/proxy/configz")["kubeletconfig"]
+    except ApiException as error:
+        look = f"on {node}: journalctl -u kubelet -n 50"
+        expect_none([*problems, Problem(node, f"the kubelet does not tell its settings: {reason(error)}", look)])
     problems += [
         Problem(
             node, f"the kubelet has {used.get(name, 'no such setting')}", target.deploy, f"kubelet_config {name}", value

@@ -65,12 +65,21 @@ def test_top_node(used: dict[str, dict[str, str]], node: str) -> None:
     )
 
 
-@pytest.mark.usefixtures("used")  # by then it has been waited for
+@pytest.mark.usefixtures("used")  # by then all else has been waited for
 def test_top_pod(api: Api, target: Target) -> None:
     name = f"kube-apiserver-{target.control_plane}"
-    try:
-        containers = api.get(f"{_METRICS}/namespaces/kube-system/pods/{name}")["containers"]
-    except ApiException as error:
-        fail(Problem(f"kube-system/{name}", f"`kubectl top pods` does not show it: {reason(error)}", _REMEDY))
+    containers: list[dict[str, Any]] = []
+    why = ""
+
+    def is_known() -> bool:
+        nonlocal containers, why
+        try:
+            containers = api.get(f"{_METRICS}/namespaces/kube-system/pods/{name}")["containers"]
+        except ApiException as error:
+            why = reason(error)
+        return bool(containers)
+
+    if not until(is_known, KNOWN_WITHIN_S):
+        fail(Problem(f"kube-system/{name}", f"`kubectl top pods` does not show it: {why}", _REMEDY))
     if not any(one["name"] == "kube-apiserver" and not one["usage"]["memory"].startswith("0") for one in containers):
         fail(Problem(f"kube-system/{name}", "its use is not known", _REMEDY, "containers", containers))
