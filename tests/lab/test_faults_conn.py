@@ -85,7 +85,7 @@ def as_admin(folder: Path, password: str = "", config: str = "") -> subprocess.C
         "from types import SimpleNamespace\n"
         "from pyinfra import inventory, state\n"
         "from pyinfra.operations import server\n"
-        "from kubestage import connections\n"
+        "from kubestage.cluster import connections\n"
         "own = SimpleNamespace(commands_per_connection=8, timeout_s=lambda seconds: seconds)\n"
         "connections.keep(state, {each.name: own for each in inventory})\n"
         "server.shell(commands='test $(id -u) = 0', name='Root')\n"
