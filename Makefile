@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
 demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
-.PHONY: help setup setup-tests venv demo test lint unit lab-test new verify kubeconfig status picture dashboard-token trust bench lab-up lab-down clean
+.PHONY: help setup setup-tests venv demo test lint unit lab-test new ports verify kubeconfig status picture dashboard-token trust bench lab-up lab-down clean
 
 help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint unit    only those'
 	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'
 	@echo 'make new          an inventory for hosts of your own; NAME=staging'
+	@echo 'make ports        what firewalls and security groups have to let pass; INVENTORY=inventory/lab.py'
 	@echo 'make verify       look at a cluster from outside; INVENTORY=inventory/lab.py'
 	@echo 'make kubeconfig   the path of its kubeconfig; INVENTORY=inventory/lab.py'
 	@echo 'make status       what is where on it, and how it does; ARGS=--json, --watch or --diff'
@@ -61,6 +62,9 @@ lab-test: setup-tests lint unit
 new: venv
 	@test -n '$(NAME)' || { echo 'Name the cluster: make new NAME=staging' >&2; exit 1; }
 	@$(BIN)/python -m kubestage new $(NAME) $(ARGS)
+
+ports: venv
+	@$(BIN)/python -m kubestage ports $(INVENTORY) $(ARGS)
 
 verify: venv
 	$(BIN)/python -m pytest tests/verify --inventory $(INVENTORY)

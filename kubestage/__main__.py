@@ -1,4 +1,4 @@
-"""`python -m kubestage new NAME` makes an inventory; `status`, `dashboard-token` and `trust` look at a cluster."""
+"""`python -m kubestage new NAME` makes an inventory, `ports` reads one; the other commands look at its cluster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kubestage.cluster.inventory import TargetError
 # A command's name -> its module, and what it is for. Only the one that is given is imported: it is to answer soon.
 COMMANDS = {
     "new": ("kubestage.commands.new.command", "an inventory for hosts of your own"),
+    "ports": ("kubestage.commands.ports", "what firewalls have to let pass, from the settings alone"),
     "status": ("kubestage.commands.status", "what is where, and how it does"),
     "dashboard-token": ("kubestage.commands.dashboard_token", "a token for the dashboard, valid for an hour"),
     "trust": ("kubestage.commands.trust", "how to trust its CA, and how to find its sites"),
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module, what) in COMMANDS.items():
         command = commands.add_parser(name, help=what)
-        if name != "new":  # all others are about one that is there
+        if name != "new":  # all others are about an inventory that is there
             command.add_argument("inventory", help="the inventory file, e.g. inventory/lab.py")
         if words[:1] == [name] and (own := getattr(import_module(module), "add_arguments", None)):
             own(command)

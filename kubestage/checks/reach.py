@@ -5,13 +5,13 @@ It takes a question of its own, and so it is asked in runs alone in which a host
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.cluster.openings import Opening, openings
 from kubestage.facts.reach import Peer, Port, Reached
 from kubestage.settings import Problem
-from kubestage.settings.values import FLANNEL_VXLAN_PORT, KUBELET_PORT
 
 SECONDS = 10
 
@@ -29,30 +29,35 @@ def trials(hosts: ClusterHosts) -> dict[str, Trial]:
     """By host; empty where all have joined. Two that have joined need no trial, they have passed it."""
     asked = [name for name, _, _ in hosts]
     new = {name for name in asked if not hosts.is_member(name)}
+    if not new:
+        return {}
     addresses = hosts.addresses()
+    needed = [opening for opening in openings(hosts.cluster) if opening.between_hosts]
 
     def tried(by: str, at: str) -> tuple[Port, ...]:
-        return _ports(hosts, at, listens=at in new) if by in new or at in new else ()
+        """By UDP, a host that has joined would answer to its own pods alone."""
+        if by not in new and at not in new:
+            return ()
+        ports = _ports(opening for opening in needed if by in opening.sources and at in opening.targets)
+        return tuple(port for port in ports if port[0] == "tcp" or at in new)
 
     found = {}
     for name in asked:
         peers = [Peer(addresses[other], tried(name, other), tried(other, name)) for other in asked if other != name]
         if peers := [peer for peer in peers if peer.tried or peer.awaited]:
-            listens = _ports(hosts, name, listens=True) if name in new else ()
+            listens = _ports(opening for opening in needed if name in opening.targets) if name in new else ()
             found[name] = Trial(addresses[name], listens, tuple(peers))
     return found
 
 
-def _ports(hosts: ClusterHosts, name: str, listens: bool) -> tuple[Port, ...]:
-    """The ports of a host that the others need. By UDP, a host that has joined would answer to its own pods alone."""
-    udp = [("udp", FLANNEL_VXLAN_PORT)] if listens else []
-    api = [("tcp", hosts.common.api_port)] if name == hosts.leader else []
-    return (("tcp", KUBELET_PORT), *api, *udp)
+def _ports(needed: Iterable[Opening]) -> tuple[Port, ...]:
+    return tuple((each.protocol, port) for each in needed for port in range(each.ports.first, each.ports.last + 1))
 
 
 def blocked(hosts: ClusterHosts, answers: Mapping[str, Reached]) -> Iterator[Problem]:
     """What hosts could not reach of each other. A port on which nothing listened proves nothing by refusing."""
     known = trials(hosts)
+    what = {port: each.what for each in openings(hosts.cluster) if each.between_hosts for port in _ports([each])}
     names = {trial.own: name for name, trial in known.items()}
     sources: dict[tuple[str, int, str], dict[str, list[str]]] = {}
     for source, answer in answers.items():
@@ -70,13 +75,10 @@ def blocked(hosts: ClusterHosts, answers: Mapping[str, Reached]) -> Iterator[Pro
             senders = ", ".join(f"{name} ({known[name].own})" for name in where)
             yield Problem(
                 ", ".join(where),
-                f"{_NEED.get((protocol, port), 'the API server')} of {target} ({known[target].own}) "
-                f"will not be reached from there: {why}",
+                f"{what[protocol, port]} of {target} ({known[target].own}) will not be reached from there: {why}",
                 "have the hosts' own firewalls, and your cloud's security group, "
-                f"let {protocol.upper()} {port} pass from {senders} to {target} ({known[target].own})",
+                f"let {protocol.upper()} {port} pass from {senders} to {target} ({known[target].own}); "
+                "python -m kubestage ports INVENTORY lists all that has to be open",
                 f"{protocol.upper()} port",
                 port,
             )
-
-
-_NEED = {("udp", FLANNEL_VXLAN_PORT): "the pod network", ("tcp", KUBELET_PORT): "the kubelet"}

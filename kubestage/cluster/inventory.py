@@ -64,8 +64,11 @@ class Target:
         return str(self.cluster.hosts[name].public_address or self.data(name, "ssh_hostname") or name)
 
 
-def read(inventory: str, checkout: Path = CHECKOUT) -> Target:
-    """The Target of an inventory file; TargetError where its settings are wrong, or it or the kubeconfig is missing."""
+def read(inventory: str, checkout: Path = CHECKOUT, *, made: bool = True) -> Target:
+    """The Target of an inventory file; TargetError where it is missing, or its settings are wrong.
+
+    `made`: the cluster has to be there already, so a missing kubeconfig is an error too.
+    """
     if not Path(inventory).is_file():
         raise TargetError(f"{inventory}: there is no such file\n    -> name one: INVENTORY=inventory/NAME.py")
     # Here, as it puts gevent underneath all that opens sockets: a program imports pyinfra_cli first, or not at all.
@@ -89,6 +92,6 @@ def read(inventory: str, checkout: Path = CHECKOUT) -> Target:
             "    -> correct it, or what lies in group_data; inventory/static.example.py shows how"
         ) from None
     target = Target(inventory, cluster, checkout / ".state" / Path(inventory).stem, state)
-    if not target.kubeconfig.is_file():
+    if made and not target.kubeconfig.is_file():
         raise TargetError(f"{target.kubeconfig}: a run makes it, and has not yet\n    -> {target.deploy}")
     return target

@@ -20,7 +20,8 @@ N = TypeVar("N", int, float)
 
 # Ports that Kubernetes itself listens on, https://kubernetes.io/docs/reference/networking/ports-and-protocols/
 # plus what kubeadm's defaults open on loopback. The API server's own port is a setting.
-CONTROL_PLANE_PORTS = (2379, 2380, 2381, 10257, 10259)  # etcd: client, peer, metrics; controller manager; scheduler
+ETCD_PORTS = (2379, 2380)  # its clients', its other members'
+CONTROL_PLANE_PORTS = (*ETCD_PORTS, 2381, 10257, 10259)  # etcd, its metrics; controller manager; scheduler
 KUBELET_PORT = 10250
 # kubelet: health, API; kube-proxy: metrics, health; our endpoint of the API
 NODE_PORTS_OF_KUBERNETES = (10248, 10249, KUBELET_PORT, 10256, ENDPOINT_PORT)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 from sample_cluster import GROUPS, hosts_data
@@ -114,12 +115,12 @@ JOINED = {"cp1": control_plane(), "w1": member(12, "w1"), "w2": member(13, "w2")
 
 def test_new_hosts_try_all_that_they_need_of_each_other() -> None:
     trials = reach.trials(hosts(**NEW))
-    assert trials["cp1"].listens == (KUBELET, API, FLANNEL)
+    assert trials["cp1"].listens == (API, KUBELET, FLANNEL)
     assert trials["w1"] == reach.Trial(
         "10.0.0.12",
         (KUBELET, FLANNEL),
         (
-            Peer("10.0.0.11", (KUBELET, API, FLANNEL), (KUBELET, FLANNEL)),
+            Peer("10.0.0.11", (API, KUBELET, FLANNEL), (KUBELET, FLANNEL)),
             Peer("10.0.0.13", (KUBELET, FLANNEL), (KUBELET, FLANNEL)),
         ),
     )
@@ -130,7 +131,19 @@ def test_hosts_that_have_joined_try_the_new_one_alone() -> None:
     assert reach.trials(hosts(cp1=JOINED["cp1"])) == {}
     trials = reach.trials(hosts(**{**JOINED, "w2": NEW["w2"]}))
     assert trials["w1"] == reach.Trial("10.0.0.12", (), (Peer("10.0.0.13", (KUBELET, FLANNEL), (KUBELET,)),))
-    assert trials["w2"].peers[0] == Peer("10.0.0.11", (KUBELET, API), (KUBELET, FLANNEL))
+    assert trials["w2"].peers[0] == Peer("10.0.0.11", (API, KUBELET), (KUBELET, FLANNEL))
+
+
+def test_control_planes_try_each_others_etcd() -> None:
+    groups = {"control_plane": ["cp1", "w1"], "workers": ["w2"]}
+    several = hosts(**NEW)
+    trials = reach.trials(replace(several, cluster=replace(several.cluster, groups=groups)))
+    etcd = (("tcp", 2379), ("tcp", 2380))
+    assert trials["cp1"].peers == (
+        Peer("10.0.0.12", (API, KUBELET, FLANNEL, *etcd), (API, KUBELET, FLANNEL, *etcd)),
+        Peer("10.0.0.13", (KUBELET, FLANNEL), (API, KUBELET, FLANNEL)),
+    )
+    assert trials["w1"].listens == trials["cp1"].listens == (API, KUBELET, FLANNEL, *etcd)
 
 
 def told(hosts: ClusterHosts, **answers: Reached) -> list[str]:
@@ -145,7 +158,7 @@ def test_the_port_and_both_hosts_are_named() -> None:
     assert first.startswith(
         "cp1, w1: UDP port = 8472: the pod network of w2 (10.0.0.13) will not be reached from there"
     )
-    assert "let UDP 8472 pass from cp1 (10.0.0.11), w1 (10.0.0.12) to w2 (10.0.0.13)" in first
+    assert "let UDP 8472 pass from cp1 (10.0.0.11), w1 (10.0.0.12) to w2 (10.0.0.13); python -m kube" in first
     assert second.startswith(
         "w1: TCP port = 6443: the API server of cp1 (10.0.0.11) will not be reached from there: No ro"
     )
