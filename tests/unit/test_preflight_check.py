@@ -115,7 +115,7 @@ def test_what_is_in_the_way_between_hosts() -> None:
         preflight.check(state)
     assert executed(state) == {"cp1": 2, "w1": 2, "w2": 2}
     commands = {host.name: last_command(host) for host in state.inventory}
-    assert " 10.0.0.13/tcp:10250,udp:8472/tcp:10250,tcp:6443 " in commands["cp1"]
+    assert " 10.0.0.13/tcp:10250,udp:8472/tcp:6443,tcp:10250 " in commands["cp1"]
     assert " 10.0.0.13 10 tcp:10250,udp:8472 10.0.0.11/" in commands["w2"]
 
 
