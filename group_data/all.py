@@ -21,6 +21,21 @@ kube_web_view_image = "docker.io/hjacobs/kube-web-view:21.2.0"
 
 # --- Where packages, images and files come from ----------------------------------------------------------------------
 mirror = "upstream"  # a name in mirrors
+registry_mirrors = {}  # of your own: registry -> [URL, ...], asked in order, before those of the profile
+_aliyun = {
+    "kubernetes_apt": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb",
+    "kubernetes_key": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb/Release.key",
+    "docker_apt": "https://mirrors.aliyun.com/docker-ce/linux/{os}",
+    "docker_key": "https://mirrors.aliyun.com/docker-ce/linux/{os}/gpg",
+    "files": "https://files.m.daocloud.io",
+    "registries": {
+        "registry.k8s.io": ["https://k8s.m.daocloud.io", "https://k8s.1ms.run"],
+        "docker.io": ["https://docker.m.daocloud.io", "https://docker.1ms.run"],
+        "ghcr.io": ["https://ghcr.m.daocloud.io", "https://ghcr.1ms.run"],
+        "quay.io": ["https://quay.m.daocloud.io", "https://quay.1ms.run"],
+    },
+    "registry_fallback": True,
+}
 mirrors = {
     # kubernetes_apt, docker_apt: apt repositories; "{minor}" in them becomes e.g. v1.36, "{os}" debian or ubuntu.
     # registries: where containerd asks for a registry's images, in order, before the registry itself.
@@ -35,19 +50,13 @@ mirrors = {
         "registries": {},
         "registry_fallback": True,
     },
-    "aliyun": {
-        "kubernetes_apt": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb",
-        "kubernetes_key": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb/Release.key",
-        "docker_apt": "https://mirrors.aliyun.com/docker-ce/linux/{os}",
-        "docker_key": "https://mirrors.aliyun.com/docker-ce/linux/{os}/gpg",
-        "files": "https://files.m.daocloud.io",
-        "registries": {
-            "registry.k8s.io": ["https://k8s.m.daocloud.io"],
-            "docker.io": ["https://docker.m.daocloud.io"],
-            "ghcr.io": ["https://ghcr.m.daocloud.io"],
-            "quay.io": ["https://quay.m.daocloud.io"],
-        },
-        "registry_fallback": True,
+    "aliyun": _aliyun,
+    # On ECS in a VPC: packages by Aliyun's internal network, which costs no traffic. It has no TLS, so what packages
+    # are trusted by, the keys, comes from outside.
+    "aliyun-vpc": {
+        **_aliyun,
+        "kubernetes_apt": "http://mirrors.cloud.aliyuncs.com/kubernetes-new/core/stable/{minor}/deb",
+        "docker_apt": "http://mirrors.cloud.aliyuncs.com/docker-ce/linux/{os}",
     },
 }
 

@@ -138,14 +138,14 @@ def own_registry(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Pro
     """Its certs.d/NAME/hosts.toml is what makes hosts trust its certificate."""
     s = cluster.common
     profile = own.mirrors.get(own.mirror)
-    if "registry" in s.stacks and profile and s.site("registry") in profile.registries:
-        yield Problem(
-            host,
-            "it is the platform's own registry, which has no mirror",
-            "remove it",
-            f"mirrors.{own.mirror}.registries",
-            s.site("registry"),
-        )
+    named = {
+        f"mirrors.{own.mirror}.registries": profile.registries if profile else {},
+        "registry_mirrors": own.registry_mirrors,
+    }
+    for setting, registries in named.items():
+        if "registry" in s.stacks and s.site("registry") in registries:
+            reason = "it is the platform's own registry, which has no mirror"
+            yield Problem(host, reason, "remove it", setting, s.site("registry"))
 
 
 def images(cluster: Cluster) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -23,6 +23,7 @@ from kubestage.checks import (
     endings,
     logins,
     made,
+    mirrors,
     ports,
     reach,
     runtimes,
@@ -36,6 +37,7 @@ from kubestage.checks.load import load
 from kubestage.checks.wanted import wanted
 from kubestage.cluster import connections
 from kubestage.facts.host_report import HostReport, HostReportFact
+from kubestage.facts.mirror_images import MirrorImages
 from kubestage.facts.reach import Reach, Reached
 from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
@@ -85,6 +87,7 @@ WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.pressure,
     warnings.volumes_without_programs,
     warnings.private_address_of_a_tunnel,
+    mirrors.silent,
     together.operators_clock_is_off,
     runtimes.taken_over,
     logins.printing,
@@ -171,7 +174,7 @@ def _check(state: State) -> Checked:
         problems += rule(hosts)
     if problems:
         raise PreflightError("Preflight", problems)
-    if problems := _try_each_other(state, hosts):
+    if problems := [*_try_each_other(state, hosts), *_ask_mirrors(state, hosts)]:
         raise PreflightError("Preflight", problems)
     for warning in WARNINGS:
         for line in warning(hosts):
@@ -224,6 +227,18 @@ def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
         if answer.unable:
             logger.warning(f"{name}: it was not tried what it can reach of the other hosts: {answer.unable}")
     return list(reach.blocked(hosts, answers))
+
+
+def _ask_mirrors(state: State, hosts: ClusterHosts) -> list[Problem]:
+    """What mirrors refuse of the images that are to come; nothing is asked where none is new."""
+    asked = mirrors.asked(hosts)
+
+    def told(host: Host) -> Mapping[str, Mapping[str, str]]:
+        kwargs = {"images": asked[host.name].images}
+        answer = get_fact(state, host, MirrorImages, kwargs=kwargs, apply_failed_hosts=False)
+        return answer if isinstance(answer, Mapping) else {}
+
+    return list(mirrors.refused(hosts, _of_each(state, asked, max(1, len(asked)), told)))
 
 
 def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:

@@ -165,7 +165,7 @@ def mirror(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Problem]:
         return
     profile = own.mirrors[own.mirror]
     for registry, mirrors in profile.registries.items():
-        if not mirrors and not profile.registry_fallback:
+        if not (mirrors or own.registry_mirrors.get(registry) or profile.registry_fallback):
             yield Problem(
                 host,
                 "it names no mirror, and registry_fallback = False leaves none to ask",

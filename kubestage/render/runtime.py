@@ -60,7 +60,7 @@ def registry_hosts(own: HostSettings) -> list[HostFile]:
     (https://github.com/containerd/containerd/blob/main/docs/hosts.md: `server`).
     """
     files = []
-    for registry in own.profile.registries:
+    for registry in own.mirrors_by_registry:
         *mirrors, last = images.asked(own, registry)
         content = {"server": last, **_host(last), "host": {address: _host(address) for address in mirrors}}
         files.append(HostFile(f"{CERTS_D}/{registry}/hosts.toml", f"{MIRROR_MARK}\n{tomli_w.dumps(content)}"))
@@ -83,11 +83,11 @@ def registry_trust(registry: str, ca: str, ca_path: str) -> list[HostFile]:
 
 
 def docker_config(settings: ClusterSettings, own: HostSettings) -> HostFile:
-    """Docker's daemon.json. Docker can ask mirrors for docker.io alone.
+    """Docker's daemon.json. Docker can ask mirrors for docker.io alone, and puts /v2 behind whatever path one has.
 
     Lists of the setting are put behind ours: replacing ours would take the cgroup driver or the mirror away.
     """
-    mirrors = list(own.profile.registries.get("docker.io", ()))
+    mirrors = [url for url in own.mirrors_by_registry.get("docker.io", ()) if not urlsplit(url).path.strip("/")]
     ours: dict[str, Any] = {
         "exec-opts": [f"native.cgroupdriver={settings.cgroup_driver}"],
         "log-driver": "json-file",

@@ -202,6 +202,7 @@ class HostSettings(_Settings):
 
     mirrors: dict[str, Mirror]  # before `mirror`, which is a name in it
     mirror: str
+    registry_mirrors: dict[Registry, Annotated[tuple[Url, ...], _listed]]
 
     containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
     docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
@@ -235,6 +236,12 @@ class HostSettings(_Settings):
     def profile(self) -> Mirror:
         """The chosen mirror, "{minor}" filled in; "{os}" is a host's: profile.filled(os=report.os_id)."""
         return self.mirrors[self.mirror].filled(minor=self.kubernetes_minor)
+
+    @property
+    def mirrors_by_registry(self) -> dict[str, tuple[str, ...]]:
+        """A registry -> where its images are asked for before the registry itself: of the user's own first."""
+        own, theirs = self.registry_mirrors, self.profile.registries
+        return {name: tuple(dict.fromkeys((*own.get(name, ()), *theirs.get(name, ())))) for name in {**theirs, **own}}
 
 
 SETTINGS = {**ClusterSettings.model_fields, **HostSettings.model_fields}  # all of them, by name

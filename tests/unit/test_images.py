@@ -34,6 +34,20 @@ def test_asked(registry: str, fallback: bool, addresses: list[str]) -> None:
     assert images.asked(load(hosts_data(own), GROUPS).hosts["cp1"], registry) == addresses
 
 
+@pytest.mark.parametrize(
+    ("image", "address", "url"),
+    [
+        ("docker.io/library/x:1", "https://m.example", "https://m.example/v2/library/x/manifests/1"),
+        ("docker.io/library/x:1", "https://m.example/", "https://m.example/v2/library/x/manifests/1"),
+        ("ghcr.io/a/b/c:1", "http://m:5000/v2/ghcr.io", "http://m:5000/v2/ghcr.io/a/b/c/manifests/1"),
+        ("ghcr.io/a:1@sha256:ab", "https://m.example", "https://m.example/v2/a/manifests/sha256:ab"),
+        ("m.test:5000/a@sha256:ab", "https://m.test:5000", "https://m.test:5000/v2/a/manifests/sha256:ab"),
+    ],
+)
+def test_manifest_url(image: str, address: str, url: str) -> None:
+    assert images.manifest_url(image, address) == url
+
+
 def test_registries_of_what_runs() -> None:
     bare = {"stacks": [], "flannel_image": "docker.io/f/f:1", "flannel_cni_plugin_image": "m.test:5000/cni:1"}
     assert images.registries(settings(**bare)) == ["docker.io", "m.test:5000", "registry.k8s.io"]

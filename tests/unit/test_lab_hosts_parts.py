@@ -265,7 +265,7 @@ def test_hosts_that_install_from_a_mirror_need_no_compiler_and_less_disk() -> No
 def test_a_mirror_profile_that_does_not_exist_is_told() -> None:
     assert setup.profile_problems("upstream") == setup.profile_problems("lab") == []
     assert setup.profile_problems("upsteam") == [
-        "there is no mirror profile 'upsteam': MIRROR is one of lab, upstream, aliyun, or left out"
+        "there is no mirror profile 'upsteam': MIRROR is one of lab, upstream, aliyun, aliyun-vpc, or left out"
     ]
 
 

@@ -152,6 +152,12 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "the platform's own registry",
         "remove it",
     ),
+    (
+        {"registry_mirrors": {"registry.kubestage.test": ["https://m.example"]}},
+        "registry_mirrors = 'registry.kubestage.test'",
+        "the platform's own registry",
+        "remove it",
+    ),
     ({"registry_users": {"ci": "short"}}, "registry_users", 'the password of "ci" is not of 8 to 72', "of that length"),
     ({"registry_users": {"ci": 12345678}}, "registry_users.ci = (not shown)", "not a text", "quotes"),
     ({"registry_users": ["ci"]}, "registry_users = (not shown)", "not a mapping", "{"),

@@ -39,15 +39,23 @@ def make_state(
     limit: list[str] | None = None,
     delay: float = 0.0,
     tried: dict[str, list[str]] | None = None,
+    images: Any = None,
 ) -> State:
-    """A connected State of fake hosts that answer every command so, but for what they have `tried` of each other."""
+    """A connected State of fake hosts that answer every command so.
+
+    But for what they have `tried` of each other, and what mirrors have said of `images`.
+    """
     data = hosts_data(settings)
     names = [
         (
             name,
             {
                 **own,
-                "fake_responses": {"perl - ": (tried or {}).get(name, TRIED), "": answers[name]},
+                "fake_responses": {
+                    "perl - ": (tried or {}).get(name, TRIED),
+                    "IMAGE URL-OF-MANIFEST": images or [],
+                    "": answers[name],
+                },
                 "fake_delay": delay,
                 "fake_delay_jitter": 0,
             },
@@ -117,6 +125,29 @@ def test_what_is_in_the_way_between_hosts() -> None:
     commands = {host.name: last_command(host) for host in state.inventory}
     assert " 10.0.0.13/tcp:10250,udp:8472/tcp:6443,tcp:10250 " in commands["cp1"]
     assert " 10.0.0.13 10 tcp:10250,udp:8472 10.0.0.11/" in commands["w2"]
+
+
+def test_a_dashboard_that_mirrors_refuse() -> None:
+    """Told with all else that takes a question of its own; the others have the same mirrors, and are not asked."""
+    settings = {"mirror": "aliyun", "dashboard_flavour": "kube-web-view"}
+    image = "docker.io/hjacobs/kube-web-view:21.2.0"
+    urls = ("https://docker.m.daocloud.io", "https://docker.1ms.run", "https://registry-1.docker.io")
+    said = [f"image {image} {url}/v2/hjacobs/kube-web-view/manifests/21.2.0 403  Forbidden" for url in urls]
+    tried = {"w1": answer(["failed udp 8472 10.0.0.13 no answer", "tried"])}
+    state = make_state(fresh(), settings, tried=tried, images=answer(said))
+    with pytest.raises(preflight.PreflightError, match=r"(?s)2 problems.*UDP port = 8472.*kube_web_view_image = "):
+        preflight.check(state)
+    assert executed(state) == {"cp1": 3, "w1": 2, "w2": 2}
+    assert f"ask {image} {urls[0]}/v2/hjacobs/kube-web-view/manifests/21.2.0 " in last_command(
+        state.inventory.get_host("cp1")
+    )
+
+
+@pytest.mark.parametrize("silent", [[], {"success": False, "stderr": "gone"}], ids=["none", "rc"])
+def test_what_mirrors_refuse_is_not_known(silent: Any) -> None:
+    state = make_state(fresh(), {"mirror": "aliyun"}, images=silent)
+    preflight.check(state)
+    assert state.failed_hosts == set()
 
 
 @pytest.mark.parametrize(

@@ -355,6 +355,21 @@ class TestRuntime:
         (file,) = runtime.registry_hosts(own(**profile({"quay.io": ["https://z.example", "https://a.example"]})))
         assert file.content.index("z.example") < file.content.index("a.example")
 
+    def test_mirrors_of_ones_own_come_first(self) -> None:
+        """Also for a registry that the profile has no mirror for; one that is in both is asked once."""
+        mine = {"quay.io": ["https://mine.example", "https://a.example"], "gcr.io": ["https://mine.example/v2/g"]}
+        settings = {**profile({"quay.io": ["https://a.example", "https://b.example"]}), "registry_mirrors": mine}
+        content = {file.path: tomllib.loads(file.content) for file in runtime.registry_hosts(own(**settings))}
+        quay, gcr = (content[f"/etc/containerd/certs.d/{name}/hosts.toml"] for name in ("quay.io", "gcr.io"))
+        assert list(quay["host"]) == ["https://mine.example", "https://a.example", "https://b.example"]
+        assert (gcr["server"], list(gcr["host"])) == ("https://gcr.io", ["https://mine.example/v2/g"])
+
+    def test_a_mirror_of_ones_own_is_one(self) -> None:
+        """Where the profile has none and forbids the registry itself."""
+        settings = {**profile({"quay.io": []}, fallback=False), "registry_mirrors": {"quay.io": ["https://m.example"]}}
+        (file,) = runtime.registry_hosts(own(**settings))
+        assert tomllib.loads(file.content)["server"] == "https://m.example"
+
     def test_no_fallback(self) -> None:
         """The last mirror is the server: the registry itself is never asked."""
         (content,) = self.registries({"quay.io": ["http://one:5000", "http://two:5000"]}, fallback=False).values()
@@ -398,6 +413,12 @@ class TestRuntime:
             "registry-mirrors": ["https://one.example", "http://10.0.0.1:5000"],
             "insecure-registries": ["10.0.0.1:5000"],
         }
+
+    def test_docker_takes_no_path_in_a_mirrors_address(self) -> None:
+        mirrors = ["https://one.example/v2/docker.io", "https://two.example/"]
+        settings = {**profile({"docker.io": mirrors}), "registry_mirrors": {"docker.io": ["https://mine.example"]}}
+        content = json.loads(runtime.docker_config(*both(**settings)).content)
+        assert content["registry-mirrors"] == ["https://mine.example", "https://two.example/"]
 
     def test_docker_setting_takes_nothing_of_ours_away(self) -> None:
         extra = {

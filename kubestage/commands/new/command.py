@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="of SSH where a host names none; default: 22")
     parser.add_argument("--jump", metavar="[USER@]HOST[:PORT]", help="a host through which all are reached")
     parser.add_argument("--domain", help="the sites are https://NAME.domain")
-    parser.add_argument("--mirror", help="a profile of group_data/all.py: upstream, aliyun")
+    parser.add_argument("--mirror", help="a profile of group_data/all.py: upstream, aliyun, aliyun-vpc")
     parser.add_argument("--yes", action="store_true", help="ask nothing: take the host keys that are shown")
 
 
@@ -116,7 +116,8 @@ def _settings(given: argparse.Namespace, place: Place, ask: Ask) -> dict[str, An
     return {
         "cluster_name": place.name.replace("_", "-"),
         "domain": given.domain or ask("Domain of the sites", domain),
-        "mirror": given.mirror or ask("Mirror profile: upstream, or aliyun behind the Great Firewall", "upstream"),
+        "mirror": given.mirror
+        or ask("Mirror profile: upstream, aliyun behind the Great Firewall, or aliyun-vpc on ECS", "upstream"),
     }
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubestage.facts.fetching import FETCH
 from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.host_report.wanted import Wanted
 
@@ -23,18 +24,7 @@ package $pin"*) ;;
     esac
 done
 
-# A bare host may have no CAs yet: a run installs them first. Nothing of what is read here is kept.
-bare=
-if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then bare=yes; fi
-# By apt's own downloader, which has apt's proxies, and is there where curl is not. It can't write to a pipe.
-fetch() {  # URL: what is there
-    folder=$(mktemp -d) || return
-    /usr/lib/apt/apt-helper -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10 -o Acquire::https::Timeout=10 \
-        ${bare:+-o Acquire::https::Verify-Peer=false} download-file "$1" "$folder/file" >&2 && cat "$folder/file"
-    result=$?
-    rm -rf "$folder"
-    return $result
-}
+@FETCH@
 index() {  # NAME URL-OF-FOLDER: the versions in its Packages file
     for file in Packages.gz Packages; do
         versions=$(fetch "$2/$file" 2>/dev/null | if [ $file = Packages ]; then cat; else gzip -dc 2>/dev/null; fi |
@@ -56,7 +46,7 @@ index() {  # NAME URL-OF-FOLDER: the versions in its Packages file
 repository() {  # NAME URL-OF-KEY URL-OF-INDEX
     echo "asked $1"
     if error=$(fetch "$2" 2>&1 >/dev/null); then index "$1" "$3"; else
-        echo "unreachable $1 $2: $(echo "$error" | sed -n "s|^E: \(Failed to fetch $2  *\)\{0,1\}||p" | head -n 1)"
+        echo "unreachable $1 $2: $(reason "$2" "$error")"
     fi
 }
 if [ -z "$complete" ] && [ -x /usr/lib/apt/apt-helper ]; then
@@ -92,6 +82,7 @@ def script(wanted: Wanted) -> str:
 
     pins = (f"{name} {version}" for name, version in wanted.packages.items())
     words = {
+        "FETCH": FETCH,
         "PACKAGES": " ".join(wanted.packages),
         "NAMES": " ".join(wanted.packages),
         "PINS": " ".join(shlex.quote(pin) for pin in pins),

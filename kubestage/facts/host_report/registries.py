@@ -11,6 +11,9 @@ from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.host_report.wanted import Wanted
 from kubestage.kubernetes import KUBELET_CONF
 
+# Whether containerd has a proxy, as systemd starts it.
+BEHIND_A_PROXY = "grep -rqi proxy /etc/systemd/system/containerd.service.d /etc/systemd/system.conf.d 2>/dev/null"
+
 _SCRIPT = r"""
 try() {  # REGISTRY URL HOST PORT: whether it can be connected to
     error=$(timeout 5 bash -c ": </dev/tcp/$3/$4" 2>&1)
@@ -22,7 +25,7 @@ try() {  # REGISTRY URL HOST PORT: whether it can be connected to
     echo "registry $1 $2 $error"
 }
 if ! [ -e @KUBELET_CONF@ ] && [ -z "$(ctr --namespace k8s.io images list --quiet 2>/dev/null)" ] &&
-    ! grep -rqi proxy /etc/systemd/system/containerd.service.d /etc/systemd/system.conf.d 2>/dev/null; then
+    ! @BEHIND_A_PROXY@; then
     @REGISTRIES@
     wait
 fi
@@ -49,7 +52,8 @@ def script(wanted: Wanted) -> str:
         for registry, addresses in wanted.registries.items()
         for address in addresses
     ]
-    return filled(_SCRIPT, {"REGISTRIES": "\n    ".join(asked), "KUBELET_CONF": KUBELET_CONF})
+    words = {"REGISTRIES": "\n    ".join(asked), "KUBELET_CONF": KUBELET_CONF, "BEHIND_A_PROXY": BEHIND_A_PROXY}
+    return filled(_SCRIPT, words)
 
 
 def read(said: Answers) -> Registries:
