@@ -162,7 +162,7 @@ def _no_version(name: str, settings: HostSettings, package: str, version: str, v
     return Problem(
         name,
         f"the mirror {settings.mirror!r} has no {package} {version.removesuffix('-1~')}",
-        f"choose a version that it has, e.g. {', '.join(close)}"
+        f"choose a version that it has, e.g. {', '.join(close)}, or another mirror: one may be days behind upstream"
         if close
         else f"it has no {package} at all: see mirrors",
         chosen,

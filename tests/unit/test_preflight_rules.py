@@ -482,7 +482,7 @@ def test_a_version_that_the_mirror_does_not_have() -> None:
     problem = the_one(problems(changed(fresh(), "w1", repositories=repositories)))
     assert (problem.where, problem.setting, problem.value) == ("w1", "kubernetes_version", "1.36.3")
     assert "no kubelet 1.36.3-1.1" in problem.reason
-    assert "1.36.2-1.1" in problem.remedy
+    assert "1.36.2-1.1" in problem.remedy and "days behind upstream" in problem.remedy
     repositories = _versions(("1.36.3-1.1",), ("5:29.9.30-1~debian.12~bookworm",))
     problem = the_one(problems(changed(fresh(), "w1", repositories=repositories)))
     assert (problem.setting, problem.value) == ("docker_version", "29.9.3")
