@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kubestage.facts.framed import Fact
 
 TICKS = 20  # a second
+GRACE = 5  # seconds
 Port = tuple[str, int]  # "tcp" or "udp", and its number
 
 
@@ -46,6 +47,8 @@ use Socket;
 
 my ($own, $seconds, $listens, @peers) = @ARGV;
 my (%listener, @attempts, %awaited, @accepted);
+$SIG{ALRM} = sub { die "it took too long\n" };
+alarm 2 * $seconds + @GRACE@;  # whatever becomes of the run that asks, nothing goes on listening
 
 sub opened {  # PROTOCOL PORT: a socket at our own address
     my ($protocol, $port) = @_;
@@ -148,7 +151,7 @@ class Reach(Fact[Reached]):
 
         words = [f"{peer.address}/{joined(peer.tried)}/{joined(peer.awaited)}" for peer in peers]
         arguments = " ".join(shlex.quote(word) for word in (own, str(seconds), joined(listens), *words))
-        script = _SCRIPT.replace("@TICKS@", str(TICKS))
+        script = _SCRIPT.replace("@TICKS@", str(TICKS)).replace("@GRACE@", str(GRACE))
         return f"LC_ALL=C perl - {arguments} 2>&1 <<'KUBESTAGE' || true\n{script}KUBESTAGE"
 
     def parse(self, output: Sequence[str]) -> Reached:

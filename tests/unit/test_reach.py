@@ -17,7 +17,7 @@ from kubestage.checks import reach
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.checks.load import load
 from kubestage.facts.host_report import HostReport, parse
-from kubestage.facts.reach import Peer, Port, Reach, Reached
+from kubestage.facts.reach import TICKS, Peer, Port, Reach, Reached
 
 ONE, OTHER, THIRD = "127.0.77.1", "127.0.77.2", "127.0.77.3"
 
@@ -88,6 +88,17 @@ def test_a_port_that_something_has(ports: tuple[Port, Port]) -> None:
         taken.bind((ONE, ports[1][1]))
         answers = tried(among([ONE, OTHER], ports), seconds=1)
     assert answers == {ONE: Reached({}, frozenset({ports[1]})), OTHER: Reached({(*ports[1], ONE): "no answer"})}
+
+
+def test_nothing_goes_on_listening(ports: tuple[Port, Port]) -> None:
+    """Also where a host is too slow to count: here its ticks take a minute."""
+    tcp, _ = ports
+    command = Reach().ask(ONE, [tcp], [Peer(OTHER, (), (tcp,))], 0).replace("$ticks-- > 0", "1")
+    command = command.replace(f"select(undef, undef, undef, 1 / {TICKS})", "select(undef, undef, undef, 60)")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert Reach().parse(done.stdout.splitlines()).unable == "it took too long"
+    with socket.create_server((ONE, tcp[1])):
+        pass
 
 
 @pytest.mark.parametrize("script", ["no-such-program", f"{sys.executable} -c 'raise SystemExit(\"no module\")'"])
