@@ -21,7 +21,7 @@ kube_web_view_image = "docker.io/hjacobs/kube-web-view:21.2.0"
 
 # --- Where packages, images and files come from ----------------------------------------------------------------------
 mirror = "upstream"  # a name in mirrors
-registry_mirrors = {}  # of your own: registry -> [URL, ...], asked in order, before those of the profile
+registry_mirrors = {}  # your own, without a login: registry -> [URL, ...], asked in order, before the profile's
 _aliyun = {
     "kubernetes_apt": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb",
     "kubernetes_key": "https://mirrors.aliyun.com/kubernetes-new/core/stable/{minor}/deb/Release.key",
