@@ -53,15 +53,78 @@ def keep(state: State, settings: ClusterSettings) -> None:
 
 def lost(host: Host) -> str:
     """What became of the connection to the host, in a line; "" while it is well."""
+    connection = _of(host)
+    return connection.lost if connection else ""
+
+
+class LooksAhead(BaseException):
+    """What is begun can't go on by itself: it would ask a host, or tell it something, while connections are closed."""
+
+
+_is_closed = False
+
+
+@contextmanager
+def closed() -> Generator[None, None, None]:
+    """A time in which no host is asked or told anything: LooksAhead instead."""
+    global _is_closed
+    _is_closed = True
+    try:
+        yield
+    finally:
+        _is_closed = False
+
+
+def is_closed() -> bool:
+    """Whether it is such a time."""
+    return _is_closed
+
+
+def refuse_if_closed() -> None:
+    """LooksAhead within closed()."""
+    if _is_closed:
+        raise LooksAhead
+
+
+def _of(host: Host) -> Connection | None:
     connection = getattr(host.connector.run_shell_command, "__self__", None)
-    return connection.lost if isinstance(connection, Connection) else ""
+    return connection if isinstance(connection, Connection) else None
+
+
+def is_kept(host: Host) -> bool:
+    """Whether the host's connection is one of keep()."""
+    return _of(host) is not None
+
+
+@contextmanager
+def question(host: Host) -> Generator[None, None, None]:
+    """A time in which what the caller sends to the host changes nothing there."""
+    connection, caller = _of(host), gevent.getcurrent()
+    if connection is None or caller in connection.asking:
+        yield
+        return
+    connection.asking.add(caller)
+    try:
+        yield
+    finally:
+        connection.asking.discard(caller)
+
+
+def told(state: State) -> int:
+    """How often a host of the run was told to do something, or has come to the end of it."""
+    return sum(connection.told for host in state.inventory if (connection := _of(host)))
 
 
 class Connection:
-    """One host's connection. It stands between pyinfra and the host's connector."""
+    """One host's connection. It stands between pyinfra and the host's connector.
+
+    `asking`: those whose commands only ask; `told`: how many others began or ended.
+    """
 
     def __init__(self, host: Host, at_once: int, silent_s: float, command_s: int) -> None:
         self.lost = ""
+        self.asking: set[Greenlet] = set()
+        self.told = 0
         self._host = host
         self._silent_s, self._command_s = silent_s, command_s
         self._slots = Slots(at_once)
@@ -75,8 +138,9 @@ class Connection:
         caller = gevent.getcurrent()
         if caller in self._busy:  # what pyinfra makes ready for sudo's password, before the command itself
             return self._without_greeting(command, print_output, print_input, **arguments)
+        refuse_if_closed()
         arguments["_timeout"] = arguments.get("_timeout") or self._command_s
-        with self._slots.one():
+        with self._slots.one(), self._counted(caller):
             self._busy.add(caller)
             try:
                 return self._told(self._started(command, print_output, print_input, **arguments))
@@ -98,6 +162,15 @@ class Connection:
                 return _failed(self.lost)
             finally:
                 self._busy.discard(caller)
+
+    @contextmanager
+    def _counted(self, caller: Greenlet) -> Generator[None, None, None]:
+        tells = caller not in self.asking
+        self.told += tells
+        try:
+            yield
+        finally:
+            self.told += tells
 
     def _without_greeting(self, command: str, *printing: bool, **arguments: Any) -> Answer:
         """pyinfra takes the first line of the answer for the path of its program: it must not be a login's."""

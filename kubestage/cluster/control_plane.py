@@ -11,10 +11,10 @@ import gevent
 from gevent.lock import BoundedSemaphore
 from pyinfra.api import FactBase, FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.api.facts import get_fact
 from pyinfra.api.state import BaseStateCallback, State
 
 from kubestage.cluster import connections
+from kubestage.cluster.answers import ask
 from kubestage.cluster.shell import command_on, connect, run_on
 from kubestage.facts.unknown import Unknown
 
@@ -54,12 +54,16 @@ class ControlPlane:
 
         Unknown is for the preparation alone, in which nobody waits; while the run works, one that stays silent ends it.
         """
+        if connections.is_closed():  # before anything that gives way to others
+            return ask(kind, of=self._host, **arguments)
         executing = self._host.state.is_executing
         key = (executing, kind, repr(sorted(arguments.items())))
         with self._locks[key]:
             if fresh or key not in self._answers:
                 try:
-                    self._answers[key] = self._waited(kind, arguments) if executing else self._asked(kind, arguments)
+                    self._answers[key] = (
+                        self._waited(kind, fresh, arguments) if executing else self._asked(kind, fresh, arguments)
+                    )
                 except PyinfraError as error:
                     self._answers[key] = error  # the others need not wait as long once more
             answer: T | Unknown | PyinfraError = self._answers[key]
@@ -71,16 +75,17 @@ class ControlPlane:
         """Ask anew whatever is asked from now on."""
         self._answers.clear()
 
-    def _asked(self, kind: type[FactBase[T | Unknown]], arguments: dict[str, Any]) -> T | Unknown:
+    def _asked(self, kind: type[FactBase[T | Unknown]], fresh: bool, arguments: dict[str, Any]) -> T | Unknown:
         connect(self._host)
-        answer: T | Unknown = get_fact(self._host.state, self._host, kind, kwargs=arguments, apply_failed_hosts=False)
+        answer = ask(kind, of=self._host, fresh=fresh, **arguments)
         if isinstance(answer, Unknown) and (reason := connections.lost(self._host)):
             raise OperationError(reason)
         return answer
 
-    def _waited(self, kind: type[FactBase[T | Unknown]], arguments: dict[str, Any]) -> T:
+    def _waited(self, kind: type[FactBase[T | Unknown]], fresh: bool, arguments: dict[str, Any]) -> T:
         begin = time.monotonic()
-        while isinstance(answer := self._asked(kind, arguments), Unknown):
+        while isinstance(answer := self._asked(kind, fresh, arguments), Unknown):
+            fresh = True
             if time.monotonic() - begin > self._timeout_s:
                 raise OperationError(
                     f"{self.name}: for {self._timeout_s:.0f} s the API server gave no answer"

@@ -12,7 +12,9 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 
+from kubestage.cluster import connections
 from kubestage.facts.framed import framed, unframed
+from kubestage.hidden import Hidden
 
 
 def run_on(other: Host, command: str) -> tuple[bool, str]:
@@ -28,11 +30,18 @@ def run_on(other: Host, command: str) -> tuple[bool, str]:
     return succeeded, "\n".join(lines)
 
 
-def _run(other: Host, command: str) -> tuple[bool, Any]:
+def script_on(other: Host, script: str) -> list[str]:
+    """Run a script that comes by standard input; its output and a login's. Both are shown where facts are."""
+    shown = {"print_output": other.state.print_fact_output, "print_input": other.state.print_fact_input}
+    _, output = _run(other, "sh", _stdin=Hidden(script), **shown)
+    return list(output.stdout_lines)
+
+
+def _run(other: Host, command: str, **more: Any) -> tuple[bool, Any]:
     connect(other)
     arguments, _ = pop_global_arguments(other.state, other, {})
     way = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    return other.run_shell_command(StringCommand(command), **way)
+    return other.run_shell_command(StringCommand(command), **{**way, **more})
 
 
 _connecting = BoundedSemaphore()
@@ -40,6 +49,7 @@ _connecting = BoundedSemaphore()
 
 def connect(other: Host) -> None:
     """Connect to a host that --limit has left out; ConnectError if it can't be reached."""
+    connections.refuse_if_closed()
     with _connecting:  # each connection would take the place of the one before, which is being used
         if not other.connected:
             other.connect(reason="to ask it for others", raise_exceptions=True)

@@ -10,6 +10,7 @@ from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.apt import SOURCES, AptSources, Entry
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
@@ -82,9 +83,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     apt reads no source at all while two of one repository and suite differ in their key. So another's that gives
     nothing more than ours is commented out; with one that gives more, say components, ours shares the key.
     """
-    state = host.get_fact(
-        AptSources, keys=[entry.key for entry in entries], addresses=[entry.address for entry in entries]
-    )
+    state = ask(AptSources, keys=[entry.key for entry in entries], addresses=[entry.address for entry in entries])
     lines, surplus, told = [], [], []
     for entry in entries:
         same = [other for other in state.others if other.names(entry.address, entry.suite)]
@@ -139,7 +138,7 @@ def pinned(
     Packages of `replaced` are removed as the others come. `timeout_s`: how long it may wait for somebody else who is at
     work with packages.
     """
-    states = host.get_fact(PackageStates, names=sorted([*packages, *replaced]))
+    states = ask(PackageStates, names=sorted([*packages, *replaced]))
     if all(
         (state := states.get(name)) is not None and state.version == version and state.held
         for name, version in packages.items()
@@ -173,7 +172,7 @@ def installed(
     `timeout_s`: as in pinned(). `masked`: units of theirs that are never to run; where the packages are there already,
     somebody may need them, and they are let be.
     """
-    states = host.get_fact(PackageStates, names=sorted(packages))
+    states = ask(PackageStates, names=sorted(packages))
     missing = " ".join(name for name in packages if name not in states)
     if not missing:
         host.noop(f"installed: {', '.join(packages)}")

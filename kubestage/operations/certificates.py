@@ -13,6 +13,7 @@ from pyinfra.api.operation import operation
 
 from kubestage.certificates import pem, platform
 from kubestage.certificates.platform import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
+from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.shell import call, run_on
 from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust
@@ -54,7 +55,7 @@ def kept(
     if wildcard:
         return  # no CA has anything to issue
     pairs = {CA_CERTIFICATE: CA_KEY, WILDCARD_CERTIFICATE: WILDCARD_KEY}
-    installed = host.get_fact(Certificates, pairs=pairs)
+    installed = ask(Certificates, pairs=pairs)
     now = datetime.now(UTC)
     new: list[HostFile] = []
 
@@ -143,7 +144,7 @@ def mutual(
     never written: when one of them is missing or ends within `renew_days`, all are made anew.
     """
     pairs = {f"{folder}/{name}.crt": f"{folder}/{name}.key" for name in ("ca", *uses)}
-    installed = host.get_fact(Certificates, pairs=pairs)
+    installed = ask(Certificates, pairs=pairs)
     now = datetime.now(UTC)
     if all(_serves(installed, folder, name, now, renew_days) for name in ("ca", *uses)):
         modes = _modes(installed)
@@ -207,7 +208,7 @@ def trusted(control_plane: ControlPlane, registry: str, wanted: bool) -> Generat
         files.append(HostFile(TRUSTED, ca))
     if wanted and registry:
         files += runtime.registry_trust(registry, ca, TRUSTED)
-    trust = host.get_fact(Trust)
+    trust = ask(Trust)
     wrong = differing(files, trust.files)
     surplus = [path for path in trust.files if path not in {file.path for file in files}]
     if wrong:

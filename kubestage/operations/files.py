@@ -13,6 +13,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.files import FileState, FileStates, Missing, Texts
 from kubestage.host_file import HostFile
 from kubestage.output import difference
@@ -99,14 +100,14 @@ def write(
     `marked`: a pattern of paths -> a line; whatever has it there is of our making and goes, unless it is of `files`.
     """
     wanted = [file.path for file in files]
-    states = host.get_fact(FileStates, paths=wanted, **({"marked": marked} if marked else {}))
+    states = ask(FileStates, paths=wanted, marked=marked)
     wrong = differing(files, states)
     surplus = [path for path in states if path not in wanted]
     if not (wrong or surplus):
         host.noop("files are as they should be")
     if wrong:
         if host.state.config.DIFF and not _is_noted():
-            texts = host.get_fact(Texts, paths=[file.path for file in wrong])
+            texts = ask(Texts, paths=[file.path for file in wrong])
             for file in wrong:
                 difference.note(host.name, file, texts.get(file.path, ""))
         yield put(wrong)
@@ -122,7 +123,7 @@ def _is_noted() -> bool:
 @operation()
 def downloaded(address: str, path: str, sha256: str) -> Generator[StringCommand, None, None]:
     """Make the file at `address` be at `path`, if its content has this SHA-256; it is downloaded when it differs."""
-    state = host.get_fact(FileStates, paths=[path]).get(path)
+    state = ask(FileStates, paths=[path]).get(path)
     if state is not None and state.sha256 == sha256:
         host.noop(f"{path} is there")
         return
@@ -132,7 +133,7 @@ def downloaded(address: str, path: str, sha256: str) -> Generator[StringCommand,
 @operation()
 def folder_absent(path: str) -> Generator[StringCommand, None, None]:
     """Make the folder `path` be gone, with all that is in it."""
-    if path in host.get_fact(Missing, paths=[path]):
+    if path in ask(Missing, paths=[path]):
         host.noop(f"{path} is not there")
     else:
         yield StringCommand("rm -r", shlex.quote(path))

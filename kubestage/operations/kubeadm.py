@@ -15,6 +15,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.shell import call
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
@@ -58,7 +59,7 @@ def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, N
     anything was made. A host where an earlier init did not end well is not touched: what is half done there can't be
     told from outside.
     """
-    state = host.get_fact(Kubeadm)
+    state = ask(Kubeadm)
     if state.initialized and state.admin_conf:
         host.noop("control plane is initialised")
         return
@@ -87,10 +88,10 @@ def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, N
 @operation()
 def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringCommand, None, None]:
     """Pull ahead of need `images` and those of kubeadm's own that a worker runs; not where it has joined."""
-    if host.get_fact(Kubeadm).kubelet_conf:
+    if ask(Kubeadm).kubelet_conf:
         host.noop("has joined")
         return
-    present = host.get_fact(ImagesPresent)
+    present = ask(ImagesPresent)
     if all(image in present for image in images):
         host.noop("images are there")
         return
@@ -148,7 +149,7 @@ def join(
     A rebuilt host's old Node object is deleted first. What a failed join left is reset. Where the host has joined but
     its Node object is gone, or another one than its pod network was made for, the kubelet and all pods start anew.
     """
-    state = host.get_fact(Kubeadm)
+    state = ask(Kubeadm)
     nodes = control_plane.ask(Nodes)
     joined = state.kubelet_conf and state.running != JOIN_UNIT
     if joined and (isinstance(nodes, Unknown) or _is_in_pod_network(nodes.get(host.name, {}))):
@@ -227,7 +228,7 @@ def apiserver_names(wanted: Sequence[str]) -> Generator[StringCommand, None, Non
     No API server is needed for it, and one that runs reads a new certificate by itself. It is made aside with its key,
     then both are renamed; two that don't belong together, after a power cut between them, are made anew.
     """
-    if set(wanted) <= host.get_fact(ApiserverNames):
+    if set(wanted) <= ask(ApiserverNames):
         host.noop("the API server's certificate has its names")
         return
     new = f"{OURS}/new-pki"
@@ -245,7 +246,7 @@ def kube_proxy(configuration: str) -> Generator[StringCommand, None, None]:
     """Keep kube-proxy in the cluster as kubeadm makes it from its `configuration`; a change restarts its pods."""
     # Secrets may be in it, so it comes by standard input; kubeadm could not open one that is a socket, as sshd's are.
     printed = "cat | kubeadm init phase addon kube-proxy --config /dev/stdin --print-manifest"
-    if host.get_fact(ManifestsApplied, parts=[printed], _stdin=Hidden(configuration)).same:
+    if ask(ManifestsApplied, parts=[printed], _stdin=Hidden(configuration)).same:
         host.noop("kube-proxy is as it should be")
         return
     daemon_set = "--namespace kube-system daemonset/kube-proxy"

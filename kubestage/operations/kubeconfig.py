@@ -10,6 +10,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.cluster.shell import call, run_on
 from kubestage.facts.files import FileStates
 from kubestage.kubernetes import ADMIN_CONF
@@ -19,7 +20,7 @@ from kubestage.local_file import save
 @operation()
 def fetched(path: Path, server: str, cluster_name: str) -> Generator[FunctionCommand, None, None]:
     """Keep `path` a copy of the control plane's admin.conf that talks to `server` (https://HOST:PORT), mode 0600."""
-    states = host.get_fact(FileStates, paths=[ADMIN_CONF])
+    states = ask(FileStates, paths=[ADMIN_CONF])
     source = states[ADMIN_CONF].sha256 if ADMIN_CONF in states else "not there yet"
     head = f"# {cluster_name} at {server}, from {host.name}'s {ADMIN_CONF} with SHA-256 {source}\n"
     if path.exists() and path.stat().st_mode & 0o777 == 0o600 and path.read_text().startswith(head):

@@ -14,6 +14,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.cluster.shell import run_on
 from kubestage.facts.registry import RegistryLogins
 from kubestage.host_file import HostFile
@@ -39,7 +40,7 @@ def logins(site: str, users: Users) -> Generator[StringCommand, None, None]:
     Without users it is one, DEFAULT_USER, whose password is made once. Hashes differ each time that they are made: the
     files are written together, and only when the users or the site have changed, or when they are not whole.
     """
-    state = host.get_fact(RegistryLogins)
+    state = ask(RegistryLogins)
     kept = state.users_sha256 == HostFile(USERS, users_file(users.passwords)).sha256
     known = kept if users.passwords else state.names == (DEFAULT_USER,)
     good = known and state.whole and state.site == site

@@ -10,6 +10,7 @@ from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
@@ -90,7 +91,7 @@ def kept(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> G
     yield from write._inner([stack.manifest for stack in stacks])
     definitions = {stack.definitions: _definitions(stack) for stack in stacks if stack.definitions}
     parts = manifest_commands(stacks)
-    applied = host.get_fact(ManifestsApplied, parts=[*definitions.values(), *parts])
+    applied = ask(ManifestsApplied, parts=[*definitions.values(), *parts])
     if not applied.same:
         for path, command in definitions.items():
             # Objects of a kind can't be applied before the API server serves it.
@@ -142,7 +143,7 @@ def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator
         yield StringCommand(f"{KUBECTL} delete")  # nobody can tell before the API server answers
         return
     found = in_cluster(stack, seen)
-    files = host.get_fact(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
+    files = ask(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
     if found:
         yield _delete(found, timeout_s)
     if files:
@@ -159,7 +160,7 @@ def in_cluster(stack: Stack, seen: StackObjects) -> list[StackObject]:
 def _in_cluster(which: Callable[[StackObject], bool], seen: StackObjects) -> list[StackObject]:
     if seen.known and not any(map(which, seen.objects)):
         return []
-    found = host.get_fact(StacksInCluster)
+    found = ask(StacksInCluster)
     if not found.known:
         raise OperationError(
             f"{host.name}: the API server does not say what stacks have put into the cluster: {found.error}\n"

@@ -15,6 +15,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.static_pods import MANIFESTS, RENDER, StaticPods
 from kubestage.hidden import Hidden
 from kubestage.kubernetes import (
@@ -237,7 +238,7 @@ def kept(
     configuration that the cluster keeps, by which `kubeadm upgrade` goes, comes last: while an API server does not
     start with what is new, nobody could change it.
     """
-    state = host.get_fact(StaticPods, _stdin=Hidden(configuration))
+    state = ask(StaticPods, _stdin=Hidden(configuration))
     serving = state.stored is not None
     surplus = sorted(set(state.files) - set(files))
     if state.differing or state.pending or not serving:

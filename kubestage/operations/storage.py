@@ -9,6 +9,7 @@ from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.files import EmptyFolder, Missing
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.facts.unknown import Unknown
@@ -29,7 +30,7 @@ def folders(volumes: Mapping[str, str] | Unknown) -> Generator[StringCommand, No
             )
         host.noop("the API server does not say which volumes lay here")
         return
-    lost = host.get_fact(Missing, paths=sorted(volumes.values()))
+    lost = ask(Missing, paths=sorted(volumes.values()))
     if not lost:
         host.noop("the volumes' folders are there")
         return
@@ -64,7 +65,7 @@ def removed(
 @operation()
 def empty_folder_absent(path: str) -> Generator[StringCommand, None, None]:
     """Make the folder of a node's volumes be gone; one that holds anything, or is a disk's, stays."""
-    if host.get_fact(EmptyFolder, path=path):
+    if ask(EmptyFolder, path=path):
         yield StringCommand(f"rmdir {path}")
     else:
         host.noop(f"{path} is not there, or in use")

@@ -10,6 +10,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.files import Texts
 from kubestage.facts.system import FSTAB, HostNames, LoadedModules, Swap, Sysctls, is_swap
 from kubestage.host_file import HostFile
@@ -38,7 +39,7 @@ def first_boot_ended(cloud_init: bool, timeout_s: int) -> Generator[StringComman
 @operation()
 def hostname(wanted: str) -> Generator[StringCommand, None, None]:
     """Make `wanted` the host's name, now and after a boot."""
-    if host.get_fact(HostNames) == [wanted, wanted]:
+    if ask(HostNames) == [wanted, wanted]:
         host.noop(f"hostname is {wanted}")
         return
     yield put([HostFile("/etc/hostname", f"{wanted}\n")])
@@ -53,7 +54,7 @@ def hosts_file(addresses: Mapping[str, str]) -> Generator[StringCommand, None, N
     user data, which goes before all files of its own on the host, cloud-init makes /etc/hosts of it at each boot
     (https://docs.cloud-init.io/en/latest/reference/modules.html#update-etc-hosts).
     """
-    texts = host.get_fact(Texts, paths=[HOSTS, HOSTS_TEMPLATE])
+    texts = ask(Texts, paths=[HOSTS, HOSTS_TEMPLATE])
     files = [HostFile(HOSTS, with_block(texts.get(HOSTS, ""), addresses))]
     if HOSTS_TEMPLATE in texts:
         files.append(HostFile(HOSTS_TEMPLATE, with_block(texts[HOSTS_TEMPLATE], addresses)))
@@ -93,7 +94,7 @@ def _length_of_block(lines: Sequence[str], names: Container[str]) -> int:
 @operation()
 def no_swap() -> Generator[StringCommand, None, None]:
     """Turn swap off and keep it off, with its lines in /etc/fstab commented out: the kubelet does not start with it."""
-    swap = host.get_fact(Swap)
+    swap = ask(Swap)
     if swap.fstab:
         yield put([HostFile(FSTAB, without_swap(swap.fstab.content), swap.fstab.mode)])
         yield StringCommand("systemctl daemon-reload")
@@ -118,7 +119,7 @@ def without_swap(text: str) -> str:
 @operation()
 def modules(names: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Make the kernel have the modules `names` now. What loads them at boot is a file in /etc/modules-load.d."""
-    loaded = host.get_fact(LoadedModules, modules=names)
+    loaded = ask(LoadedModules, modules=names)
     if missing := [name for name in names if name not in loaded]:
         yield StringCommand("modprobe --all", *missing)
     else:
@@ -128,7 +129,7 @@ def modules(names: Sequence[str]) -> Generator[StringCommand, None, None]:
 @operation()
 def sysctls(values: Mapping[str, str]) -> Generator[StringCommand, None, None]:
     """Make the running kernel have `values` (name -> value). What sets them at boot is a file in /etc/sysctl.d."""
-    current = host.get_fact(Sysctls, names=sorted(values))
+    current = ask(Sysctls, names=sorted(values))
     if differing := [name for name, value in values.items() if current.get(name) != " ".join(value.split())]:
         pairs = (shlex.quote(f"{name}={values[name]}") for name in differing)
         yield StringCommand("sysctl --quiet --write", *pairs)

@@ -12,6 +12,7 @@ from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
+from kubestage.cluster.answers import ask
 from kubestage.facts.units import UnitStates
 
 
@@ -49,7 +50,7 @@ def services(
     What runs is restarted on one host after the other: containers of Docker's stop with it, and a configuration that it
     can't run with is met on the first host alone. What does not run is started on all hosts at once.
     """
-    states = host.get_fact(UnitStates, units=units)
+    states = ask(UnitStates, units=units)
     missing = [unit for unit in units if unit not in states]
     if missing and host.state.is_executing:
         raise OperationError(
@@ -79,7 +80,7 @@ def services(
 @operation()
 def first_present(units: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Enable and start the first of `units` that the host has; a host with none of them is left alone."""
-    states = host.get_fact(UnitStates, units={unit: () for unit in units})
+    states = ask(UnitStates, units={unit: () for unit in units})
     for unit in units:
         if (state := states.get(unit)) is None:
             continue
