@@ -12,7 +12,7 @@ from kubestage.operations import certificates
 def keep(plan: HostPlan) -> None:
     """On the control plane host: the user's own certificates, or a CA made once and what it issues."""
     settings = plan.settings
-    if plan.is_control_plane:
+    if plan.is_leader:
         certificates.kept(
             cluster_name=settings.cluster_name,
             domain=settings.domain,
@@ -33,7 +33,7 @@ def trust(plan: HostPlan) -> None:
         wanted=settings.has_ca,
         name="The CA is trusted",
     )
-    if plan.is_control_plane:
+    if plan.is_leader:
         certificates.fetched(
             control_plane=plan.speaker,
             path=plan.kubeconfig.with_name("ca.crt"),

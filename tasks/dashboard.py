@@ -11,7 +11,7 @@ from kubestage.stacks import dashboard
 @phase("Dashboard", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """The flavour of the settings, and no other one."""
-    if plan.is_control_plane:
+    if plan.is_leader:
         stacks.switched(
             stack=dashboard.other_dashboard(plan.settings),
             on=False,

@@ -11,7 +11,7 @@ from kubestage.stacks import ingress
 @phase("Ingress", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """Contour and its Envoys, what they need on the control plane host's disk first; or nothing of it."""
-    if not plan.is_control_plane:
+    if not plan.is_leader:
         return
     settings = plan.settings
     on = "ingress" in settings.stacks

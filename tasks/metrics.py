@@ -11,7 +11,7 @@ from kubestage.stacks import metrics
 @phase("Metrics", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """metrics-server with a certificate of its own; or nothing of it."""
-    if not plan.is_control_plane:
+    if not plan.is_leader:
         return
     on = "metrics" in plan.settings.stacks
     if on:

@@ -11,7 +11,7 @@ from kubestage.stacks import network
 @phase("Network", look_at="`kubectl get pods -A -o wide`; `journalctl -u kubelet` on the node that is not Ready")
 def install(plan: HostPlan) -> None:
     """flannel and the reserved NodePorts; ends with every node Ready, labelled, tainted and serving."""
-    if plan.is_control_plane:
+    if plan.is_leader:
         reserved = network.reserved_node_ports(plan.reserved_ports)
         flannel = network.flannel(plan.settings)
         if plan.reserved_ports:

@@ -19,8 +19,6 @@ def check() -> HostPlan:
         name=host.name,
         checked=checked,
         targeted=tuple(target.name for target in state.inventory.get_active_hosts()),
-        speaker=control_plane.of_run(
-            state, cluster.control_plane, cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)
-        ),
+        speaker=control_plane.of_run(state, checked.speakers, cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)),
         kubeconfig=Path(state.cwd or ".") / ".state" / checked.inventory / "kubeconfig",
     )

@@ -12,7 +12,7 @@ from kubestage.stacks.registry import registry as registry_stack
 @phase("Registry", look_at=PODS)
 def install(plan: HostPlan) -> None:
     """Its users first, whose hashes it serves by; or nothing of it."""
-    if not plan.is_control_plane:
+    if not plan.is_leader:
         return
     settings = plan.settings
     on = "registry" in settings.stacks

@@ -22,14 +22,14 @@ def install(plan: HostPlan) -> None:
     """The provisioner with the default StorageClass; or nothing of it, the folder on each node included."""
     settings = plan.settings
     on = "storage" in settings.stacks
-    if plan.is_control_plane and on:
+    if plan.is_leader and on:
         stacks.kept(
             stacks=[storage_stack(settings)],
             seen=plan.stack_objects,
             timeout_s=plan.settings.timeout_s(180),
             name="local-path-provisioner",
         )
-    if plan.is_control_plane and not on:
+    if plan.is_leader and not on:
         if "registry" not in settings.stacks:
             # Its volume may be one of these: it goes while there is somebody to delete it.
             stacks.removed(

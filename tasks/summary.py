@@ -14,7 +14,7 @@ from kubestage.output.overview import Place
 def show(plan: HostPlan) -> None:
     """What is where."""
     if plan.acts_for_all:
-        server = plan.hosts[plan.control_plane].public_address or plan.addresses[plan.control_plane]
+        server = plan.hosts[plan.leader].public_address or plan.addresses[plan.leader]
         addresses = {
             name: plan.hosts[name].public_address or inventory.get_host(name).data.get("ssh_hostname") or address
             for name, address in plan.addresses.items()
@@ -22,7 +22,7 @@ def show(plan: HostPlan) -> None:
         place = Place(
             inventory=f"inventory/{plan.checked.inventory}.py",
             folder=Path(".state") / plan.checked.inventory,
-            control_plane=plan.control_plane,
+            control_plane=plan.leader,
             server=f"https://{server}:{plan.settings.api_port}",
             addresses=addresses,
         )

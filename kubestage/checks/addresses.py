@@ -178,7 +178,7 @@ def moved(hosts: ClusterHosts) -> Iterator[Problem]:
         then, now = hosts.joined_as(name), chosen(settings, report)
         if not then or not now:
             continue
-        if name == hosts.leader:
+        if name in hosts.cluster.control_plane:
             anew = "a control plane keeps its address: with another one, make a new cluster on blank hosts"
         else:
             anew = f"or have it join anew: on {name}: {RESET} ; then run again"

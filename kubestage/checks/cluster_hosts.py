@@ -14,6 +14,14 @@ from kubestage.stacks.network import RESERVED_SERVICE
 RESERVATION = f"kube-system/{RESERVED_SERVICE}"
 
 
+def leader(cluster: Cluster, reports: Mapping[str, HostReport]) -> str:
+    """The name of the first control plane host whose API answers; else the first that is initialised, or is to be."""
+    known = [name for name in cluster.control_plane if name in reports]
+    answering = [name for name in known if reports[name].cluster]
+    initialised = [name for name in known if reports[name].initialized and reports[name].admin_conf]
+    return next(iter((*answering, *initialised, cluster.first)))
+
+
 @dataclass(frozen=True)
 class ClusterHosts:
     """A Cluster with the reports of its hosts."""
@@ -31,8 +39,8 @@ class ClusterHosts:
 
     @property
     def leader(self) -> str:
-        """The control plane host's name."""
-        return self.cluster.control_plane[0]
+        """The name of the control plane host that speaks for the cluster: see leader()."""
+        return leader(self.cluster, self.reports)
 
     def __iter__(self) -> Iterator[tuple[str, HostSettings, HostReport]]:
         """The hosts that answered, in the cluster's order."""
@@ -55,7 +63,7 @@ class ClusterHosts:
     def is_member(self, name: str) -> bool:
         """Whether the host is of this very cluster, or a kubeadm of ours is at work there."""
         report = self.reports[name]
-        if name == self.leader:
+        if name in self.cluster.control_plane:
             return (report.initialized and report.admin_conf) or report.running == INIT_UNIT
         if report.kubelet_conf:
             return bool(self.ca) and report.kubelet_ca == self.ca

@@ -26,9 +26,9 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, settings, report in hosts:
         installed = report.packages.get("kubelet", "").partition("-")[0]
         wanted = settings.kubernetes_version
-        if name == hosts.leader or not hosts.is_member(name) or installed in ("", wanted):
+        if name in hosts.cluster.control_plane or not hosts.is_member(name) or installed in ("", wanted):
             continue
-        newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.leader].kubernetes_version)
+        newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.cluster.first].kubernetes_version)
         back = "" if newer else f"set it back to {installed} for this host; or "
         yield hosts.wrong(
             "kubernetes_version",
@@ -57,7 +57,7 @@ def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
         return
     made = hosts.reports[hosts.leader].made
     for name, setting in FIXED.items():
-        owner = hosts.cluster.hosts[hosts.leader] if setting == "kubernetes_version" else hosts.common
+        owner = hosts.cluster.hosts[hosts.cluster.first] if setting == "kubernetes_version" else hosts.common
         value = getattr(owner, setting)
         if name in made and made[name] != str(value):
             yield hosts.wrong(

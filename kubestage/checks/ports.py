@@ -49,7 +49,7 @@ def needed(hosts: ClusterHosts) -> Iterator[Problem]:
         if report.uid != 0 or foreign or hosts.is_member(name):
             continue
         needed = list(NODE_PORTS_OF_KUBERNETES)
-        if name == hosts.leader:
+        if name in hosts.cluster.control_plane:
             needed += [*CONTROL_PLANE_PORTS, hosts.common.api_port]
         for port in sorted(needed):
             if port in report.tcp_ports and not (port == ENDPOINT_PORT and report.endpoint):

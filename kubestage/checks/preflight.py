@@ -32,7 +32,7 @@ from kubestage.checks import (
     volumes,
     warnings,
 )
-from kubestage.checks.cluster_hosts import ClusterHosts
+from kubestage.checks.cluster_hosts import ClusterHosts, leader
 from kubestage.checks.load import load
 from kubestage.checks.wanted import wanted
 from kubestage.cluster import connections
@@ -120,6 +120,17 @@ class Checked:
     reserved_ports: tuple[int, ...]
     inventory: str
 
+    @property
+    def leader(self) -> str:
+        """The name of the control plane host that speaks for the cluster: see cluster_hosts.leader()."""
+        return leader(self.cluster, self.reports)
+
+    @property
+    def speakers(self) -> list[str]:
+        """The leader, then the other control plane hosts that are in the cluster."""
+        ready = [name for name in self.cluster.control_plane if name in self.reports and self.reports[name].admin_conf]
+        return list(dict.fromkeys([self.leader, *ready]))
+
 
 class _Once:
     """The outcome for one inventory: found by the first host whose deploy code asks, and the same for all others."""
@@ -169,6 +180,10 @@ def _check(state: State) -> Checked:
     targeted = {host.name for host in inventory.get_active_hosts()}
     asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
     reports, problems = _ask(state, cluster, asked)
+    if any(name in reports for name in cluster.control_plane):
+        for away in [problem for problem in problems if problem.where not in targeted]:
+            logger.warning(f"{away.where} is of the control plane, and is left out: {away.reason}")
+            problems.remove(away)
     hosts = ClusterHosts(cluster, reports)
     for rule in RULES:
         problems += rule(hosts)

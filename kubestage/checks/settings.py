@@ -126,12 +126,12 @@ def kubernetes_version(cluster: Cluster, host: str, own: HostSettings) -> Iterat
     version = parse_version(own.kubernetes_version)
     if version < OLDEST_KUBERNETES:
         yield wrong("too old: kubeadm's configuration format v1beta4 came with 1.31", "set 1.31.0 or newer")
-    leader = next(iter(cluster.control_plane), host)
-    ours = cluster.hosts[leader].kubernetes_version
+    first = cluster.first if cluster.control_plane else host
+    ours = cluster.hosts[first].kubernetes_version
     major, minor, _ = parse_version(ours)
     if version > parse_version(ours):
         yield wrong(
-            f"the kubelet may not be newer than the control plane ({leader}: {ours})",
+            f"the kubelet may not be newer than the control plane ({first}: {ours})",
             f"set it to {ours}, or upgrade the control plane first",
         )
     elif version[:2] < (major, minor - KUBELET_SKEW):

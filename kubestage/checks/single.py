@@ -76,7 +76,7 @@ def membership(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
         if report.uid != 0 or hosts.is_member(name):
             continue
-        if name == hosts.leader:
+        if name in hosts.cluster.control_plane:
             yield from _control_plane(name, report)
         elif report.kubelet_conf:
             if not hosts.ca and hosts.leader not in hosts.reports:

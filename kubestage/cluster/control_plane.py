@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from pyinfra import logger
 from pyinfra.api import FactBase, FunctionCommand, Host, OperationError, StringCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import BaseStateCallback, State
@@ -32,17 +33,16 @@ class ControlPlane:
     """
 
     def __init__(self, hosts: Sequence[Host], timeout_s: float = ANSWERS_WITHIN_S) -> None:
-        """`timeout_s`: how long it may be silent while the run works, before the run gives up."""
-        self._hosts = hosts
+        """`hosts`: those of its own that are in the cluster; the first is asked, the next one when it is lost.
+
+        `timeout_s`: how long the API may be silent while the run works, before the run gives up.
+        """
+        self._host, *self._others = hosts
         self._timeout_s = timeout_s
         self._locks: defaultdict[Any, BoundedSemaphore] = defaultdict(BoundedSemaphore)
         self._answers: dict[Any, Any] = {}
         self._made: dict[str, tuple[bool, str]] = {}
         self._host.state.add_callback_handler(_Changes(self))  # type: ignore[no-untyped-call]
-
-    @property
-    def _host(self) -> Host:
-        return self._hosts[0]
 
     @property
     def name(self) -> str:
@@ -76,11 +76,15 @@ class ControlPlane:
         self._answers.clear()
 
     def _asked(self, kind: type[FactBase[T | Unknown]], fresh: bool, arguments: dict[str, Any]) -> T | Unknown:
-        connect(self._host)
-        answer = ask(kind, of=self._host, fresh=fresh, **arguments)
-        if isinstance(answer, Unknown) and (reason := connections.lost(self._host)):
-            raise OperationError(reason)
-        return answer
+        while True:
+            connect(self._host)
+            answer = ask(kind, of=self._host, fresh=fresh, **arguments)
+            if not (isinstance(answer, Unknown) and (reason := connections.lost(self._host))):
+                return answer
+            if not self._others:
+                raise OperationError(reason)
+            logger.warning(f"{reason}; {self._others[0].name} is asked instead")
+            self._host = self._others.pop(0)
 
     def _waited(self, kind: type[FactBase[T | Unknown]], fresh: bool, arguments: dict[str, Any]) -> T:
         begin = time.monotonic()
@@ -124,6 +128,6 @@ class _Changes(BaseStateCallback):
 
 
 def of_run(state: State, names: Sequence[str], timeout_s: float) -> ControlPlane:
-    """The run's one; `names`: its control plane hosts."""
+    """The run's one; `names`: those of its control plane hosts that are in the cluster, or are to be."""
     known = (handler.speaker for handler in state.callback_handlers if isinstance(handler, _Changes))
     return next(known, None) or ControlPlane([state.inventory.get_host(name) for name in names], timeout_s)

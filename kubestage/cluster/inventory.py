@@ -48,9 +48,9 @@ class Target:
         return f"pyinfra {self.inventory} deploy.py"
 
     @property
-    def control_plane(self) -> str:
-        """The name of the host with the API server."""
-        return self.cluster.control_plane[0]
+    def first(self) -> str:
+        """The name of the control plane host that is looked at where one has to be."""
+        return self.cluster.first
 
     def host(self, name: str) -> Host:
         return self.state.inventory.get_host(name)

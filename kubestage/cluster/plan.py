@@ -50,18 +50,22 @@ class HostPlan:
         return self.checked.cluster.hosts
 
     @property
-    def control_plane(self) -> str:
-        """The name of the host that is initialised."""
-        return self.checked.cluster.control_plane[0]
+    def leader(self) -> str:
+        """The name of the control plane host on which things are done that are done once for a cluster."""
+        return self.checked.leader
+
+    @property
+    def is_leader(self) -> bool:
+        return self.name == self.leader
 
     @property
     def is_control_plane(self) -> bool:
-        return self.name == self.control_plane
+        return self.name in self.checked.cluster.control_plane
 
     @property
     def acts_for_all(self) -> bool:
         """Whether this is the host whose operations ask and tell the control plane for all hosts of the run."""
-        return self.name == (self.control_plane if self.control_plane in self.targeted else self.targeted[0])
+        return self.name == (self.leader if self.leader in self.targeted else self.targeted[0])
 
     @property
     def report(self) -> HostReport:
@@ -93,7 +97,7 @@ class HostPlan:
     @property
     def volumes(self) -> Mapping[str, str] | Unknown:
         """The "namespace/name" of a claim -> the folder of its volume, of those of the stack storage on this host."""
-        leader = self.checked.reports[self.control_plane]
+        leader = self.checked.reports[self.leader]
         if leader.cluster_error and leader.initialized:  # before that, nobody has had a volume
             return Unknown(leader.cluster_error)
         living = leader.cluster
@@ -106,12 +110,13 @@ class HostPlan:
     @property
     def stack_objects(self) -> StackObjects:
         """What stacks had put into the cluster when preflight asked."""
-        leader = self.checked.reports[self.control_plane]
+        leader = self.checked.reports[self.leader]
         if leader.cluster:
             return leader.cluster.stack_objects
         return StackObjects(error=leader.cluster_error or "no answer") if leader.admin_conf else StackObjects()
 
     def taints(self, name: str) -> tuple[str, ...]:
         """The taints that the node `name` is to have."""
-        own = () if name != self.control_plane or self.settings.schedule_on_control_plane else (CONTROL_PLANE_TAINT,)
+        worker = name not in self.checked.cluster.control_plane
+        own = () if worker or self.settings.schedule_on_control_plane else (CONTROL_PLANE_TAINT,)
         return (*self.hosts[name].node_taints, *own)

@@ -64,7 +64,7 @@ def connected(target: Target) -> Iterator[Api]:
         raise TargetError(f"{api.server}: {reason(error)}\n    -> {target.deploy}") from None
     except HTTPError as error:
         raise TargetError(
-            f"{api.server}: the API server does not answer: {error}\n    -> see that {target.control_plane} is up; "
+            f"{api.server}: the API server does not answer: {error}\n    -> see that {target.first} is up; "
             f"there: systemctl status kubelet"
         ) from None
 

@@ -55,7 +55,7 @@ def look(target: Target) -> Page:
     short = shortages(found["nodes"], found["summaries"])
     health = platform_health(settings, target.cluster.nodes, found["nodes"], short, found["ready"], answers, now)
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
-    place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.control_plane, api.server, addresses)
+    place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.first, api.server, addresses)
     ours = {workload.namespace for stack in chosen(settings).values() for workload in stack.workloads}
     troubles = [f"{what}: {trouble}" for what, each in health.items() for trouble in each.troubles]
     return Page(

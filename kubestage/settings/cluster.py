@@ -40,6 +40,11 @@ class Cluster:
         return [name for name in dict.fromkeys(self.groups.get(CONTROL_PLANE, ())) if name in self.raw]
 
     @property
+    def first(self) -> str:
+        """The control plane host that is initialised where there is no cluster yet."""
+        return self.control_plane[0]
+
+    @property
     def workers(self) -> list[str]:
         return list(dict.fromkeys(self.groups.get(WORKERS, ())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +12,18 @@ from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.connectors.util import CommandOutput, OutputLine
+from sample_cluster import GROUPS, hosts_data
+from sample_reports import bare
+from sample_reports import control_plane as control_plane_report
 
-from kubestage.cluster import control_plane
+from kubestage.checks.cluster_hosts import leader
+from kubestage.checks.load import load
+from kubestage.cluster import connections, control_plane
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Nodes
 
+NAMES = ["cp1", "cp2", "cp3"]
 WORKERS = [f"w{number}" for number in range(30)]
 
 
@@ -127,3 +135,42 @@ def test_what_is_made_once() -> None:
     assert [hosts.speaker.run_once("mint"), hosts.speaker.run_once("mint")] == [(True, "token")] * 2
     assert [hosts.speaker.run_once("fail")[0], hosts.speaker.run_once("fail")[0]] == [False] * 2
     assert hosts.commands("cp1") == ["mint", "fail"]
+
+
+REPORTS = {
+    "answers": control_plane_report(),
+    "silent": control_plane_report().replace("cluster known", "cluster unknown refused"),
+    "blank": bare(11),
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (["blank", "blank", "blank"], "cp1"),
+        (["blank", "answers", "answers"], "cp2"),
+        (["silent", "blank", "answers"], "cp3"),
+        (["blank", "silent", "silent"], "cp2"),
+        (["", "blank", "silent"], "cp3"),
+        (["", "blank", "blank"], "cp1"),
+    ],
+)
+def test_the_one_that_answers_speaks(found: list[str], wanted: str) -> None:
+    cluster = replace(load(hosts_data(), GROUPS), groups={"control_plane": NAMES}, raw={name: {} for name in NAMES})
+    lines = {name: REPORTS[which].splitlines() for name, which in zip(NAMES, found, strict=True) if which}
+    reports = {name: parse(said, 0, 0) for name, said in lines.items()}
+    assert leader(cluster, reports) == wanted
+
+
+def test_the_next_one_is_asked_where_one_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = Hosts({"cp1": {}, "cp2": {fact(Nodes): ['{"items": []}']}})
+    monkeypatch.setattr(connections, "lost", lambda host: "cp1 is gone" if host.name == "cp1" else "")
+    speaker = control_plane.of_run(hosts.state, ["cp1", "cp2"], timeout_s=0)
+    assert speaker.ask(Nodes) == {} and speaker.name == "cp2"
+
+
+def test_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = Hosts({"cp1": {}, "cp2": {}})
+    monkeypatch.setattr(connections, "lost", lambda host: f"{host.name} is gone")
+    with pytest.raises(OperationError, match="cp2 is gone"):
+        control_plane.of_run(hosts.state, ["cp1", "cp2"], timeout_s=0).ask(Nodes)

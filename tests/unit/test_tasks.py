@@ -41,7 +41,7 @@ def calls(task: ModuleType, run: HostPlan, monkeypatch: pytest.MonkeyPatch, phas
     def stand_in(name: str) -> Any:
         return lambda **arguments: made.append((name, arguments))
 
-    hosts = Hosts({name: {} for name in dict.fromkeys((run.name, run.control_plane))})
+    hosts = Hosts({name: {} for name in dict.fromkeys((run.name, run.leader))})
     for name, module in list(vars(task).items()):
         if getattr(module, "__name__", "").startswith("kubestage.operations."):
             functions = {function: stand_in(f"{name}.{function}") for function in vars(module)}

@@ -96,7 +96,7 @@ def api(target: Target) -> Api:
     """The API; where it does not answer, every check that needs it fails with the reason."""
     api = Api(target.kubeconfig)
     if why := _silence(api):
-        leader = target.control_plane
+        leader = target.first
         remedy = f"on {leader}: systemctl status kubelet; ls -t /var/log/pods/kube-system_kube-apiserver*/*/*"
         silent = f"the API server does not answer to {target.kubeconfig}: {why}"
         expect_none([Problem(leader, silent, remedy, "server", api.server)])

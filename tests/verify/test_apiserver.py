@@ -27,9 +27,9 @@ RANDOM_PORTS = 200
 def test_healthy(api: Api, target: Target) -> None:
     expect_none(
         Problem(
-            target.control_plane,
+            target.first,
             "the API server says that it is not ready",
-            f"on {target.control_plane}: ls -t /var/log/pods/kube-system_*/*/*; kubectl get --raw '/readyz?verbose'",
+            f"on {target.first}: ls -t /var/log/pods/kube-system_*/*/*; kubectl get --raw '/readyz?verbose'",
             "readyz",
             line,
         )
@@ -40,7 +40,7 @@ def test_healthy(api: Api, target: Target) -> None:
 
 @pytest.fixture
 def control_plane(machines: Machines, target: Target) -> Machine:
-    return machines[target.control_plane]
+    return machines[target.first]
 
 
 def _by_name(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -59,7 +59,7 @@ def test_running_flags(control_plane: Machine, pod: str, target: Target) -> None
     running = _by_name(control_plane.run(script).stdout.splitlines())
     expect_none(
         Problem(
-            target.control_plane,
+            target.first,
             f"{pod} should run with {', '.join(values)}",
             f"{target.deploy}; if it stays: see /etc/kubernetes/manifests/{pod}.yaml",
             f"--{name}",

@@ -31,7 +31,7 @@ def containers(machines: Machines, target: Target, addresses: dict[str, str]) ->
     The image is removed again where it was not there before.
     """
     nodes, common = target.cluster.nodes, target.cluster.common
-    address = addresses.get(target.control_plane, target.control_plane)
+    address = addresses.get(target.first, target.first)
     script = f"echo runs; timeout 10 nc -w 5 {address} {common.api_port} </dev/null >/dev/null && echo reaches"
     image = shlex.quote(common.busybox_image)
     command = (
@@ -61,7 +61,7 @@ def test_docker_run(containers: dict[str, Container], node: str, target: Target)
 
 def test_docker_network(containers: dict[str, Container], node: str, target: Target) -> None:
     if "reaches" not in containers[node].said:
-        reason = f"a container of Docker's does not reach the API server of {target.control_plane}"
+        reason = f"a container of Docker's does not reach the API server of {target.first}"
         if "runs" not in containers[node].said:
             reason = "there was no container to try its network from: see test_docker_run"
         remedy = f"on {node}: iptables -S FORWARD; sysctl net.ipv4.ip_forward; systemctl restart docker"

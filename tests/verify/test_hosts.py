@@ -203,7 +203,7 @@ def test_api_endpoint(machine: Machine, node: str, target: Target) -> None:
     if state and state.stale:
         problems.append(Problem(node, "it runs with another configuration or CA", target.deploy, ENDPOINT_UNIT))
     server = machine.run(f"sed -n 's/^ *server: //p' {KUBELET_CONF}").stdout.strip()
-    if node != target.control_plane and server != f"https://{ENDPOINT}":
+    if node != target.first and server != f"https://{ENDPOINT}":
         why = f"the kubelet should ask the API at https://{ENDPOINT}"
         problems.append(
             Problem(node, why, f"on {node}: {RESET} ; then {target.deploy}", "server in kubelet.conf", server)
@@ -264,7 +264,7 @@ def test_names_of_the_others(machine: Machine, node: str, target: Target, addres
 def test_secrets(machine: Machine, node: str, target: Target) -> None:
     """What holds a key is there, root's, and nobody else's to read."""
     wanted = [*SECRETS]
-    if node == target.control_plane:
+    if node == target.first:
         wanted += [*CONTROL_PLANE_SECRETS, WILDCARD_KEY]
         wanted += [
             path for stack, paths in STACKS_SECRETS.items() if stack in target.cluster.common.stacks for path in paths

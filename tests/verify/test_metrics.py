@@ -67,7 +67,7 @@ def test_top_node(used: dict[str, dict[str, str]], node: str) -> None:
 
 @pytest.mark.usefixtures("used")  # by then all else has been waited for
 def test_top_pod(api: Api, target: Target) -> None:
-    name = f"kube-apiserver-{target.control_plane}"
+    name = f"kube-apiserver-{target.first}"
     containers: list[dict[str, Any]] = []
     why = ""
 

@@ -34,12 +34,12 @@ def login(target: Target, machines: Machines) -> Login:
     """The first user, whose password is a setting, or was made on the control plane host."""
     users = dict(target.cluster.common.registry_users)
     if not users:
-        told = machines[target.control_plane].run(f"cat {USERS}")
+        told = machines[target.first].run(f"cat {USERS}")
         try:
             users = json.loads(told.stdout)
         except ValueError:
             why = f"it should hold the registry's users: {told.stderr.strip() or 'it is not JSON'}"
-            fail(Problem(target.control_plane, why, target.deploy, USERS))
+            fail(Problem(target.first, why, target.deploy, USERS))
     return Login(*next(iter(users.items())))
 
 
@@ -75,7 +75,7 @@ def pushed(sites: Sites, login: Login, nodes: dict[str, Any], without_login: Ans
     """Node -> an image for it, pushed from outside by the control plane's Envoy; none of them is there at the end."""
     assert without_login  # by then it has been waited for
     target, text = sites.target, secrets.token_hex()
-    repository = Repository(sites.at(target.control_plane, "registry"), login)
+    repository = Repository(sites.at(target.first, "registry"), login)
     kinds = {name: nodes[name].status.node_info.architecture for name in target.cluster.nodes if name in nodes}
     images = {kind: image(kind, text) for kind in set(kinds.values())}
     try:
@@ -84,7 +84,7 @@ def pushed(sites: Sites, login: Login, nodes: dict[str, Any], without_login: Ans
                 repository.push(one)
         except SiteError as error:
             why = f"an image can't be pushed: {error}"
-            fail(Problem(target.control_plane, why, _LOGS, repository.site.url))
+            fail(Problem(target.first, why, _LOGS, repository.site.url))
         yield {name: images[kind] for name, kind in kinds.items()}
     finally:
         for one in images.values():
@@ -171,7 +171,7 @@ def test_pull_by_a_pod(pulled: dict[str, Any], pushed: dict[str, Image], api: Ap
 
 def test_pull_by_docker(pushed: dict[str, Image], machines: Machines, target: Target) -> None:
     """On the control plane host, with the login that is kept there."""
-    node = target.control_plane
+    node = target.first
     reference = _reference(target, _expect_pushed(pushed, node))
     machine = machines[node]
     told = machine.run(f"timeout {DOCKER_WITHIN_S} docker --config {LOGINS} pull --quiet %s", reference)
