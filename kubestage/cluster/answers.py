@@ -32,6 +32,7 @@ from kubestage.hidden import Hidden
 
 HOLDS_S = 60.0  # how long an answer holds at most: a run may have waited for something in between
 LANES = 4  # how many questions a host works at side by side
+AHEAD_S = 5  # how long what is asked ahead may take: an API server that is silent must not hold up what needs none
 _ALL = 1000  # operations
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class _Answers:
 
     def __init__(self) -> None:
         self._known: defaultdict[str, dict[tuple[Any, ...], tuple[float, Any]]] = defaultdict(dict)
-        self._told = 0  # how many commands there were when what is known was asked
+        self._told: int | None = None  # how many commands there were when what is known was asked
         self._ahead: defaultdict[str, int] = defaultdict(lambda: _ALL)
         self._asking: defaultdict[str, BoundedSemaphore] = defaultdict(BoundedSemaphore)
         self._collected: list[Question] | None = None  # while a host's operations are begun
@@ -105,10 +106,10 @@ class _Answers:
     def _drop(self, state: State) -> None:
         """Forget what may not be so any more."""
         told = connections.told(state)
-        if told != self._told:
+        if self._told not in (None, told):
             self._known.clear()
             self._ahead = defaultdict(int)
-            self._told = told
+        self._told = told
         for name, answers in self._known.items():
             self._known[name] = {
                 key: (at, value) for key, (at, value) in answers.items() if time.monotonic() - at < HOLDS_S
@@ -122,6 +123,8 @@ class _Answers:
         answers = _asked(host, list(wanted.values())) if len(wanted) > 1 else {}
         if question.key not in answers:  # it is pyinfra that tells of what a fact raises
             answers[question.key] = _singly(host, question)
+        if len(answers) < len(wanted):  # they take long, or can't be answered yet
+            self._ahead[host.name] = 0
         if told == connections.told(host.state):  # else somebody was told something meanwhile
             self._known[host.name].update({key: (at, answer) for key, answer in answers.items()})
         return answers[question.key]
@@ -212,6 +215,7 @@ def _asked(host: Host, questions: Sequence[Question]) -> dict[tuple[Any, ...], A
 def script(questions: Sequence[Question], mark: str) -> str:
     """In shell: the output of each question behind a line "MARK NUMBER CODE", several at work side by side.
 
+    The first is waited for. What takes longer than AHEAD_S of the others is ended, and not answered.
     It comes by standard input: what is asked may be longer than a command line, and not for all to see.
     """
     functions = []
@@ -227,15 +231,38 @@ def script(questions: Sequence[Question], mark: str) -> str:
             f"answer_{number}() {{\n{{\n{given}}} >$work/{number} 2>/dev/null\necho $? >$work/{number}.code\n}}\n"
         )
     # Those that take long are mostly neighbours: each lane takes every fourth.
-    lanes = [range(first, len(questions), LANES) for first in range(min(LANES, len(questions)))]
-    started = "".join(f"{{ {'; '.join(f'answer_{number}' for number in lane)}; }} &\n" for lane in lanes)
-    told = f"for n in {' '.join(map(str, range(len(questions))))}; do\n"
-    told += f'printf \'\\n%s %s %s\\n\' "{mark}" $n "$(cat $work/$n.code)"; cat $work/$n\ndone\n'
-    # The shell has read all of it before the first question is asked, which can't take it from the input then.
-    return (
-        "all() {\nwork=$(mktemp -d) || exit\ntrap 'rm -rf $work' EXIT\n"
-        f"{''.join(functions)}{started}wait\n{told}printf '\\n%s end\\n' \"{mark}\"\n}}\nall\nexit\n"
+    lanes = [range(1 + first, len(questions), LANES) for first in range(min(LANES, len(questions) - 1))]
+    started = "".join(
+        f'{{ {"; ".join(f"answer_{number}" for number in lane)}; }} &\nlanes="$lanes $!"\n' for lane in lanes
     )
+    return _SCRIPT.format(
+        functions="".join(functions), started=started, numbers=" ".join(map(str, range(len(questions)))), mark=mark
+    )
+
+
+# The shell has read all of it before the first question is asked, which can't take it from the input then.
+_SCRIPT = f"""\
+all() {{{{
+{{functions}}end() {{{{  # PID: it and what it has started
+    for child in $(cat /proc/$1/task/*/children 2>/dev/null); do end $child; done
+    kill $1 2>/dev/null
+}}}}
+work=$(mktemp -d) || exit
+trap 'rm -rf $work' EXIT
+lanes=
+{{started}}{{{{ sleep {AHEAD_S}; for lane in $lanes; do end $lane; done; }}}} >/dev/null 2>&1 &
+bound=$!
+answer_0
+wait $lanes
+end $bound
+for n in {{numbers}}; do
+    if [ -e $work/$n.code ]; then printf '\\n%s %s %s\\n' "{{mark}}" $n "$(cat $work/$n.code)"; cat $work/$n; fi
+done
+printf '\\n%s end\\n' "{{mark}}"
+}}}}
+all 2>/dev/null
+exit
+"""
 
 
 def _parts(lines: Iterable[str], mark: str) -> Iterator[tuple[int, str, list[str]]]:

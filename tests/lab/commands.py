@@ -79,6 +79,16 @@ def deploy(*flags: str, inventory: str = INVENTORY, **values: str) -> Run:
     return Run(changed, results["totals"], result.stderr)
 
 
+def round_trips(folder: Path) -> dict[str, int]:
+    """How often a run asks or tells each host; it has to go well."""
+    counts = folder / "counts.json"
+    argv = [sys.executable, "bench/count_round_trips.py", str(counts), INVENTORY, "deploy.py", "-y"]
+    result = subprocess.run(argv, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    counted: dict[str, int] = json.loads(counts.read_text())
+    return counted
+
+
 def deploy_refused(*flags: str, inventory: str = INVENTORY) -> str:
     """Run a deploy that is to be refused before anything is touched; its message."""
     result = subprocess.run(

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
@@ -29,6 +30,7 @@ from tests.lab.commands import (
     kubectl_json,
     lab,
     on,
+    round_trips,
     settle,
     verify,
 )
@@ -99,6 +101,11 @@ def test_a_run_killed_anywhere_is_mended_by_the_next(blank_hosts: None) -> None:
 def test_a_second_run_changes_nothing(cluster: None) -> None:
     assert deploy().changed == {}
     assert deploy(**ADMIN).changed == {}
+
+
+def test_a_run_that_changes_nothing_asks_a_few_times(cluster: None, tmp_path: Path) -> None:
+    counted = round_trips(tmp_path)
+    assert counted.pop("cp1") <= 10 and max(counted.values()) <= 5 and set(counted) == {"w1", "w2"}
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,11 @@ def as_admin(folder: Path, password: str = "", config: str = "") -> subprocess.C
     (folder / "config.py").write_text(f"from pyinfra import config\n{config}\n")
     (folder / "deploy.py").write_text(
         "from types import SimpleNamespace\n"
-        "from pyinfra import inventory, state\n"
+        "from pyinfra import state\n"
         "from pyinfra.operations import server\n"
         "from kubestage.cluster import connections\n"
         "own = SimpleNamespace(commands_per_connection=8, timeout_s=lambda seconds: seconds)\n"
-        "connections.keep(state, {each.name: own for each in inventory})\n"
+        "connections.keep(state, own)\n"
         "server.shell(commands='test $(id -u) = 0', name='Root')\n"
     )
     root = str(Path(__file__).resolve().parents[2])

@@ -116,6 +116,15 @@ def test_all_is_asked_at_once() -> None:
     assert run.sent() == ["sh"]
 
 
+def test_what_came_before_the_first_question_is_no_change_of_what_is_known() -> None:
+    run = Run("a")
+    run_on(run.state.inventory.get_host("a"), "true")  # as preflight asks
+    for number in range(10):
+        run.add(is_, command=f"echo {number}", wanted=str(number))
+    run.run()
+    assert run.sent()[1:] == ["sh"]
+
+
 def test_what_depends_on_an_answer_is_asked_with_its_like() -> None:
     run = Run("a")
     for number in range(5):
@@ -222,6 +231,35 @@ def test_a_question_that_fails_does_not_spoil_the_others() -> None:
         4: ("0", "\n--- 0 0\n"),
         5: ("0", "$it"),
     }
+
+
+def test_what_takes_long_does_not_hold_up_what_is_needed_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("a")
+    for command in ("echo 0", "sleep 1000; echo 1", "echo 2"):
+        run.add(is_, command=command, wanted=command[-1], otherwise="true")
+    asked: list[str] = []
+
+    def singly(_: Host, question: Question) -> str:
+        asked.append(question.command)
+        return "1"
+
+    monkeypatch.setattr(answers, "_singly", singly)
+    run.run()
+    assert len(asked) == 1 and "sleep 1000" in asked[0]
+    assert not [pid for pid in Path("/proc").glob("[0-9]*") if "1000" in _words(pid) and "sleep" in _words(pid)]
+
+
+def _words(process: Path) -> list[str]:
+    try:
+        return (process / "cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return []
+
+
+def test_the_first_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Question(Says, {"command": f"sleep {answers.AHEAD_S + 1}; echo 0"}), Question(Says, {"command": "echo 1"})]
+    done = subprocess.run(["sh"], input=script(asked, "--- mark"), capture_output=True, text=True, check=True)
+    assert [number for number, _, _ in answers._parts(done.stdout.splitlines(), "--- mark")] == [0, 1]
 
 
 def test_the_script_leaves_nothing(tmp_path: Path) -> None:
