@@ -51,6 +51,7 @@ FORGET_POD_NETWORK = (
     "rm -rf /run/flannel /etc/cni/net.d/10-flannel.conflist"
 )
 
+PLATFORM_NAMESPACE = "kubestage-system"  # where the platform keeps its CA and its users
 FIELD_MANAGER = "kubestage"  # as which manifests are applied server-side
 STACK_LABEL = "kubestage/stack"  # label of every object that a stack puts into the cluster: the stack's name
 KUBECTL = f"kubectl --kubeconfig {ADMIN_CONF}"

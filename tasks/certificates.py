@@ -5,14 +5,18 @@ from __future__ import annotations
 from kubestage.certificates.platform import given
 from kubestage.cluster.phase import FILES, phase
 from kubestage.cluster.plan import HostPlan
-from kubestage.operations import certificates
+from kubestage.operations import certificates, platform_secrets
+from kubestage.stacks.platform_secrets import CERTIFICATES
 
 
 @phase("Certificates", look_at=FILES)
 def keep(plan: HostPlan) -> None:
-    """On the control plane host: the user's own certificates, or a CA made once and what it issues."""
+    """The user's own certificates, or a CA made once and what it issues; the cluster keeps them."""
     settings = plan.settings
     if plan.is_leader:
+        platform_secrets.restored(
+            control_plane=plan.speaker, secret=CERTIFICATES, name="Certificates that the cluster keeps"
+        )
         certificates.kept(
             cluster_name=settings.cluster_name,
             domain=settings.domain,
@@ -20,6 +24,9 @@ def keep(plan: HostPlan) -> None:
             wildcard=given(settings.wildcard_certificate, settings.wildcard_key),
             renew_days=settings.certificate_renew_days,
             name="CA and wildcard certificate",
+        )
+        platform_secrets.kept(
+            control_plane=plan.speaker, secret=CERTIFICATES, name="Certificates are kept in the cluster"
         )
 
 

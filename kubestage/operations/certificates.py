@@ -18,9 +18,11 @@ from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.shell import call, run_on
 from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust
 from kubestage.host_file import HostFile
+from kubestage.kubernetes import KUBECTL, PLATFORM_NAMESPACE
 from kubestage.local_file import save
 from kubestage.operations.files import differing, put, write
 from kubestage.render import runtime
+from kubestage.stacks.platform_secrets import CERTIFICATES
 
 
 def _files(pair: Pair, certificate: str, key: str) -> list[HostFile]:
@@ -89,7 +91,8 @@ def _our_ca(present: Installed | None, now: datetime, renew_days: int) -> Pair |
     """
     if present is None:
         return None
-    anew = f"on {host.name}: rm -f {CA_CERTIFICATE} {CA_KEY} ; it has to be trusted anew then wherever the old one is"
+    forget = f"{FORGET} && rm -f {CA_CERTIFICATE} {CA_KEY}"
+    anew = f"on {host.name}: {forget} ; it has to be trusted anew then wherever the old one is"
     try:
         found = pem.first(present.certificate)
     except ValueError as error:
@@ -117,6 +120,8 @@ def _our_ca(present: Installed | None, now: datetime, renew_days: int) -> Pair |
     return Pair(present.certificate, key="")
 
 
+# The cluster keeps it as well, and would bring it back.
+FORGET = f"{KUBECTL} --namespace {PLATFORM_NAMESPACE} delete secret {CERTIFICATES.name} --ignore-not-found"
 _CLOCK = "correct this machine's clock (timedatectl); if that is right, the one by which it was made was ahead"
 
 

@@ -159,7 +159,7 @@ class TestCertificates:
         made = calls(certificates, plan_of("cp1"), monkeypatch, "keep")
         given = self.given(made, "certificates.kept")
         assert (given["domain"], given["ca"], given["wildcard"]) == ("lab.test", None, None)
-        assert [name for name, _ in made] == ["certificates.kept"]
+        assert [name for name, _ in made] == ["platform_secrets.restored", "certificates.kept", "platform_secrets.kept"]
 
     def test_the_user_s(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         own = self.own(tmp_path)
