@@ -10,6 +10,7 @@ from tasks import (
     ingress,
     join,
     kubernetes_packages,
+    manifests,
     metrics,
     network,
     platform,
@@ -36,6 +37,7 @@ PHASES = [
     registry.install,
     dashboard.install,
     metrics.install,
+    manifests.keep,
     platform.serve,
 ]
 

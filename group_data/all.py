@@ -118,6 +118,8 @@ registry_pull_namespaces = ["default"]  # where the Secret registry-pull is kept
 
 storage_class = ""  # of your own, for the platform's volumes; empty: that of the stack "storage"
 storage_path = "/var/lib/kubestage/volumes"  # where the stack "storage" keeps volumes on each node
+# Your own: name -> a file or folder here, {"folder": PATH, "kustomize": FOLDER_IN_IT}, or {"url": URL, "sha256": SUM}.
+manifests = {}
 
 # --- Hosts -----------------------------------------------------------------------------------------------------------
 # Set these for single hosts in the inventory.

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from kubestage.checks import component_files, own_certificates, platform, settings
+from kubestage.checks import component_files, own_certificates, own_manifests, platform, settings
 from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import ALL_HOSTS
 from kubestage.settings.model import Invalid
 from kubestage.settings.read import read
 
 # Rules about settings that are valid in themselves; see kubestage.checks.settings.
-RULES = (*settings.RULES, *platform.RULES, *own_certificates.RULES, *component_files.RULES)
+RULES = (*settings.RULES, *platform.RULES, *own_certificates.RULES, *component_files.RULES, *own_manifests.RULES)
 HOST_RULES = (*settings.HOST_RULES, *platform.HOST_RULES)
 
 

@@ -34,17 +34,19 @@ class FileStates(Fact[dict[str, FileState]]):
     """path -> FileState of those of `paths` that are regular files; one round trip for all of them.
 
     `marked`: a pattern of paths, as the shell has them -> a line; of these the files that have that line as well.
+    `below`: a folder; all of its files as well, whose names have no blanks.
     """
 
     @staticmethod
     def default() -> dict[str, FileState]:
         return {}
 
-    def ask(self, paths: Sequence[str], marked: Mapping[str, str] = MappingProxyType({})) -> str:
+    def ask(self, paths: Sequence[str], marked: Mapping[str, str] = MappingProxyType({}), below: str = "") -> str:
         names = " ".join(
             [
                 *(shlex.quote(path) for path in paths),
                 *(f"$(grep -lxF -e {shlex.quote(line)} {pattern} 2>/dev/null)" for pattern, line in marked.items()),
+                *([f"$(find {below} -type f 2>/dev/null)"] if below else []),
             ]
         )
         return f'for f in {names}; do if test -f "$f"; then echo {SHOW_STATE}; fi; done'

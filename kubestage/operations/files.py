@@ -93,14 +93,15 @@ def differing(files: Iterable[HostFile], states: Mapping[str, FileState]) -> lis
 
 @operation()
 def write(
-    files: Sequence[HostFile], marked: Mapping[str, str] = MappingProxyType({})
+    files: Sequence[HostFile], marked: Mapping[str, str] = MappingProxyType({}), whole: str = ""
 ) -> Generator[StringCommand, None, None]:
     """Make `files` be on the host with that content, that mode and root as owner.
 
     `marked`: a pattern of paths -> a line; whatever has it there is of our making and goes, unless it is of `files`.
+    `whole`: a folder that is to hold nothing but `files`.
     """
     wanted = [file.path for file in files]
-    states = ask(FileStates, paths=wanted, marked=marked)
+    states = ask(FileStates, paths=wanted, marked=marked, below=whole)
     wrong = differing(files, states)
     surplus = [path for path in states if path not in wanted]
     if not (wrong or surplus):

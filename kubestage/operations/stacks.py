@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
@@ -108,18 +108,24 @@ def kept(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> G
             ),
         )
     wanted = {stack.name: stack.objects for stack in stacks}
-    surplus = _in_cluster(lambda one: _is_surplus(one, wanted), seen)
-    staying = [one for one in surplus if one.name.kind in _HOLDERS]
-    if staying and host.state.is_executing:
-        names = ", ".join(f"{one.name} of {one.stack}" for one in staying)
-        logger.warning(f"No longer in a manifest, and left as there may be something of others in it: {names}")
-    if len(surplus) > len(staying):
-        yield _delete([one for one in surplus if one not in staying], timeout_s)
+    surplus = in_cluster_of(lambda one: _is_surplus(one, wanted), seen)
+    if surplus:
+        yield from pruned(surplus, timeout_s)
     elif applied.same:
         host.noop("in the cluster as it should be")
 
 
 _HOLDERS = ("Namespace", "PersistentVolumeClaim")
+
+
+def pruned(surplus: Sequence[StackObject], timeout_s: int) -> Iterator[StringCommand]:
+    """Delete what is in no manifest any more; what may hold something of others is told of, and stays."""
+    staying = [one for one in surplus if one.name.kind in _HOLDERS]
+    if staying and host.state.is_executing:
+        names = ", ".join(f"{one.name} of {one.stack}" for one in staying)
+        logger.warning(f"No longer in a manifest, and left as there may be something of others in it: {names}")
+    if len(surplus) > len(staying):
+        yield deletion([one for one in surplus if one not in staying], timeout_s)
 
 
 def _is_surplus(one: StackObject, wanted: Mapping[str, Collection[ObjectName]]) -> bool:
@@ -145,7 +151,7 @@ def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator
     found = in_cluster(stack, seen)
     files = ask(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
     if found:
-        yield _delete(found, timeout_s)
+        yield deletion(found, timeout_s)
     if files:
         yield StringCommand("rm", *files)
     if not (found or files):
@@ -154,10 +160,11 @@ def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator
 
 def in_cluster(stack: Stack, seen: StackObjects) -> list[StackObject]:
     """What the stack has put into the cluster. Where preflight saw anything, it is asked again: it may have gone."""
-    return _in_cluster(lambda one: one.stack == stack.name, seen)
+    return in_cluster_of(lambda one: one.stack == stack.name, seen)
 
 
-def _in_cluster(which: Callable[[StackObject], bool], seen: StackObjects) -> list[StackObject]:
+def in_cluster_of(which: Callable[[StackObject], bool], seen: StackObjects) -> list[StackObject]:
+    """As in_cluster(), for the objects `which` says."""
     if seen.known and not any(map(which, seen.objects)):
         return []
     found = ask(StacksInCluster)
@@ -169,7 +176,7 @@ def _in_cluster(which: Callable[[StackObject], bool], seen: StackObjects) -> lis
     return list(filter(which, found.objects))
 
 
-def _delete(objects: Iterable[StackObject], timeout_s: int) -> StringCommand:
+def deletion(objects: Iterable[StackObject], timeout_s: int) -> StringCommand:
     """The command that deletes the objects, and waits until they are gone."""
 
     def order(one: StackObject) -> tuple[bool, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from . import component_flags, kernel, reserved_keys, values
+from .manifests import Manifests
 from .values import (
     AddressOrName,
     Count,
@@ -146,6 +147,7 @@ class ClusterSettings(_Settings):
     registry_pull_namespaces: Annotated[tuple[Namespace, ...], _listed]
     storage_class: Annotated[str, or_empty(values.dns_name)]
     storage_path: Annotated[str, AfterValidator(values.absolute_path)]
+    manifests: Manifests
 
     max_clock_skew_s: Count
 

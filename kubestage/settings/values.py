@@ -292,6 +292,12 @@ def url(value: str) -> str:
     return value
 
 
+def sha256(value: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", value):
+        raise refuse("not a SHA-256 in hexadecimal", "write what `sha256sum FILE` prints: 64 digits and letters a to f")
+    return value
+
+
 def repository_url(value: str) -> str:
     """A URL with "{minor}" or "{os}" where a repository has a folder for each Kubernetes minor version or system."""
     filled = value.replace("{minor}", "v1.0").replace("{os}", "debian")
@@ -484,14 +490,7 @@ RenewDays = Annotated[
         "write e.g. 60",
     ),
 ]
-Sha256 = Annotated[
-    str,
-    written_as(
-        "[0-9a-f]{64}",
-        "not a SHA-256 in hexadecimal",
-        "write what `sha256sum FILE` prints: 64 digits and letters a to f",
-    ),
-]
+Sha256 = Annotated[str, AfterValidator(sha256)]
 VolumeSize = Annotated[
     str,
     written_as("[1-9][0-9]{0,8}(Mi|Gi|Ti)", "not a volume's size", 'write a number and Mi, Gi or Ti, e.g. "20Gi"'),
