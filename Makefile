@@ -2,22 +2,24 @@
 PYTHON ?= python3
 INVENTORY ?= inventory/lab.py
 BIN := .venv/bin
-STATE := .state/$(basename $(notdir $(INVENTORY)))
+# Of an inventory that goes by it, KUBESTAGE_CLUSTER names the folder: kubestage/cluster/folder.py.
+STATE = .state/$(or $(and $(shell grep -ls KUBESTAGE_CLUSTER $(INVENTORY)),$(KUBESTAGE_CLUSTER)),$(basename $(notdir $(INVENTORY))))
 
 export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 # What a failed step names as the command to go on.
-demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
+demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv aliyun: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
 demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
-.PHONY: help setup setup-tests venv demo test lint unit lab-test new ports verify kubeconfig status picture dashboard-token trust bench lab-up lab-down clean
+.PHONY: help setup setup-tests venv aliyun demo test lint unit lab-test new ports verify kubeconfig status picture dashboard-token trust bench lab-up lab-down clean
 
 help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
 	@echo 'make test         lint, unit tests, lab tests'
 	@echo 'make lint unit    only those'
 	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'
+	@echo 'make aliyun       that, and what inventory/aliyun.py needs: the SDK of Alibaba Cloud'
 	@echo 'make new          an inventory for hosts of your own; NAME=staging'
 	@echo 'make ports        what firewalls and security groups have to let pass; INVENTORY=inventory/lab.py'
 	@echo 'make verify       look at a cluster from outside; INVENTORY=inventory/lab.py'
@@ -39,6 +41,9 @@ setup-tests:
 
 venv:
 	@$(PYTHON) -m lab.setup venv
+
+aliyun:
+	@$(PYTHON) -m lab.setup aliyun
 
 demo: setup
 	@$(BIN)/python -m lab.demo

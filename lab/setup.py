@@ -1,6 +1,7 @@
 """What the machine needs before anything else runs: checked all at once, then installed; `python3 -m lab.setup`.
 
-`python3 -m lab.setup venv`: only the virtual environment, which is all that a deploy to hosts of one's own needs.
+`python3 -m lab.setup venv`: only the virtual environment, which is all that a deploy to hosts of one's own needs;
+`aliyun`: that, and the SDK of Alibaba Cloud.
 
 Standard library only: this is run before the virtual environment exists.
 """
@@ -32,7 +33,7 @@ NEED_COLD_DISK_MIB = 20 * 1024  # Go's own caches are most of it
 NEED_PYTHON = (3, 11)
 NEED_GO = (1, 26)
 VENV_FOLDER = CHECKOUT / ".venv"
-REQUIREMENTS = CHECKOUT / "requirements.txt"
+REQUIREMENTS, ALIYUN = CHECKOUT / "requirements.txt", CHECKOUT / "requirements-aliyun.txt"
 LOG = "logs/setup.log"
 
 
@@ -211,11 +212,27 @@ def make_venv() -> None:
     stamp.write_text(state)
 
 
+def add_aliyun() -> None:
+    """The SDK of Alibaba Cloud, into the virtual environment: inventory/aliyun.py needs it, and nothing else does."""
+    stamp = VENV_FOLDER / "made-from-aliyun"
+    if stamp.exists() and stamp.read_text() == ALIYUN.read_text():
+        return
+    log = cache_dir() / LOG
+    pip: list[str | Path] = [VENV_FOLDER / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    run([*pip, "install", "--requirement", ALIYUN], log=log, title="Python packages: SDK of Alibaba Cloud")
+    run([*pip, "check"], log=log, title="Python packages: check")
+    stamp.write_text(ALIYUN.read_text())
+
+
 def main(what: str = "") -> int:
-    """Check, then install what is missing; the exit code. `what`: "venv" for that alone, "tests" for more packages."""
-    steps: tuple[Callable[[], None], ...] = (check, partial(install_packages, what == "tests"), make_venv)
+    """Check, then install what is missing; the exit code.
+
+    `what`: "venv" for that alone, "aliyun" for that with the SDK of Alibaba Cloud, "tests" for more packages.
+    """
+    everything = (check, partial(install_packages, what == "tests"), make_venv, add_aliyun)
+    steps: dict[str, tuple[Callable[[], None], ...]] = {"venv": (make_venv,), "aliyun": (make_venv, add_aliyun)}
     try:
-        for step in steps[-1:] if what == "venv" else steps:
+        for step in steps.get(what, everything):
             step()
     except StepFailed as error:
         print(error, file=sys.stderr)

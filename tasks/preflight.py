@@ -8,6 +8,7 @@ from pyinfra import host, state
 
 from kubestage.checks import preflight
 from kubestage.cluster import control_plane
+from kubestage.cluster.folder import STATE
 from kubestage.cluster.plan import HostPlan
 
 
@@ -20,5 +21,5 @@ def check() -> HostPlan:
         checked=checked,
         targeted=tuple(target.name for target in state.inventory.get_active_hosts()),
         speaker=control_plane.of_run(state, checked.speakers, cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)),
-        kubeconfig=Path(state.cwd or ".") / ".state" / checked.inventory / "kubeconfig",
+        kubeconfig=Path(state.cwd or ".") / STATE / checked.folder / "kubeconfig",
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyinfra import inventory
 
+from kubestage.cluster.folder import STATE
 from kubestage.cluster.plan import HostPlan
 from kubestage.operations import overview
 from kubestage.output.overview import Place
@@ -21,7 +20,7 @@ def show(plan: HostPlan) -> None:
         }
         place = Place(
             inventory=f"inventory/{plan.checked.inventory}.py",
-            folder=Path(".state") / plan.checked.inventory,
+            folder=STATE / plan.checked.folder,
             control_plane=plan.leader,
             server=f"https://{server}:{plan.settings.api_port}",
             addresses=addresses,

@@ -36,6 +36,7 @@ from kubestage.checks.cluster_hosts import ClusterHosts, leader
 from kubestage.checks.load import load
 from kubestage.checks.wanted import wanted
 from kubestage.cluster import connections
+from kubestage.cluster.folder import FOLDER
 from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.mirror_images import MirrorImages
 from kubestage.facts.reach import Reach, Reached
@@ -111,7 +112,8 @@ class Checked:
     `reports`: of the hosts that this run is for, and of the control plane. `addresses`: private addresses by host name;
     with --limit, one of a host that was not asked and has no private_address comes from its Node object, or is missing.
     `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
-    name without its ending, "inventory" where there is no file.
+    name without its ending, "inventory" where there is no file; `folder`: that of the folder in which the cluster's own
+    files are kept.
     """
 
     cluster: Cluster
@@ -119,6 +121,7 @@ class Checked:
     addresses: dict[str, str]
     reserved_ports: tuple[int, ...]
     inventory: str
+    folder: str = ""
 
     @property
     def leader(self) -> str:
@@ -196,14 +199,18 @@ def _check(state: State) -> Checked:
             logger.warning(line)
     if first := endings.first_to_end(hosts):
         logger.info(f"    {first}")
-    return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), _inventory_name(inventory))
+    return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), *_names(inventory))
 
 
-def _inventory_name(inventory: Inventory) -> str:
-    """pyinfra 3.10 puts all hosts of an inventory file in a last group of its name (pyinfra_cli/inventory.py)."""
+def _names(inventory: Inventory) -> tuple[str, str]:
+    """The inventory's name, and that of its cluster's folder.
+
+    pyinfra 3.10 puts all hosts of an inventory file in a last group of its name (pyinfra_cli/inventory.py).
+    """
     host = next(iter(inventory))
     own = [name for name in host.groups if len(inventory.groups[name]) == len(inventory)]
-    return next((name for name in reversed(own) if name not in (CONTROL_PLANE, WORKERS)), "inventory")
+    name = next((name for name in reversed(own) if name not in (CONTROL_PLANE, WORKERS)), "inventory")
+    return name, host.data.get(FOLDER) or name
 
 
 def _ask(state: State, cluster: Cluster, names: list[str]) -> tuple[dict[str, HostReport], list[Problem]]:

@@ -11,6 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_state
 
 from kubestage.checks.load import load
+from kubestage.cluster.folder import STATE, folder_name
 from kubestage.settings import Cluster, SettingsError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -91,7 +92,7 @@ def read(inventory: str, checkout: Path = CHECKOUT, *, made: bool = True) -> Tar
             f"{inventory}: it can't be read: {type(cause).__name__}: {cause}\n"
             "    -> correct it, or what lies in group_data; inventory/static.example.py shows how"
         ) from None
-    target = Target(inventory, cluster, checkout / ".state" / Path(inventory).stem, state)
+    target = Target(inventory, cluster, checkout / STATE / folder_name(inventory), state)
     if made and not target.kubeconfig.is_file():
         raise TargetError(f"{target.kubeconfig}: a run makes it, and has not yet\n    -> {target.deploy}")
     return target

@@ -27,6 +27,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_state
 from pyinfra_cli import cli
 
+from kubestage.cluster.folder import STATE, folder_name
 from kubestage.output import lines
 from kubestage.output.caught import Handler, Stream
 from kubestage.output.difference import noted
@@ -61,9 +62,7 @@ class Output:
         self._looks_only: bool = given["dry"] or (given["json_output"] and not given["yes"])
         self._verbosity: int = given["verbosity"]
         self._is_verbose = bool(given["verbosity"] or given["debug"] or given["debug_all"])
-        # An inventory may be no file: "@local", "host1,host2".
-        name = Path(self._inventory).stem if Path(self._inventory).is_file() else "inventory"
-        self._folder = Path(".state") / name
+        self._folder = STATE / folder_name(self._inventory)
         self._began = datetime.now()
         self._mask = Mask()
         try:

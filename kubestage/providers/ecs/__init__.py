@@ -1,0 +1,1 @@
+"""Alibaba Cloud ECS. Its SDK is imported by client.py alone: requirements-aliyun.txt has it."""
