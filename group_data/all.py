@@ -125,6 +125,7 @@ manifests = {}
 # Set these for single hosts in the inventory.
 private_address = ""  # the address other nodes use; empty: that of the interface with the default route
 public_address = ""  # the address people use, in certificates and in your kubeconfig; empty: private_address
+provider = ""  # whose the machine is, for `rebuild`: a command of yours (README); inventory/aliyun.py sets its own
 node_labels = {}  # label -> value
 node_taints = []  # "key=value:Effect" or "key:Effect"
 sysctls = {}  # more kernel settings, name -> value

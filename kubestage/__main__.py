@@ -16,6 +16,7 @@ COMMANDS = {
     "ports": ("kubestage.commands.ports", "what firewalls have to let pass, from the settings alone"),
     "status": ("kubestage.commands.status", "what is where, and how it does"),
     "dashboard-token": ("kubestage.commands.dashboard_token", "a token for the dashboard, valid for an hour"),
+    "rebuild": ("kubestage.commands.rebuild", "hosts with a blank disk, back in the cluster"),
     "trust": ("kubestage.commands.trust", "how to trust its CA, and how to find its sites"),
 }
 

@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
         ("logs", "the host's journal and console"),
     ):
         commands.add_parser(name, help=text).add_argument("host", metavar="HOST")
+    machine = commands.add_parser("machine", help="a host as its owner has it, a step at a time: kubestage's rebuild")
+    machine.add_argument("verb", choices=["describe", "stop", "replace", "start", "host-key"])
+    machine.add_argument("host", metavar="HOST")
     ssh = commands.add_parser("ssh", help="a shell or a command on a host")
     ssh.add_argument("host", metavar="HOST")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -78,6 +81,8 @@ def change(arguments: argparse.Namespace) -> None:
             hosts.down()
         case "rebuild":
             hosts.rebuild(arguments.host)
+        case "machine":
+            print(hosts.machine(arguments.verb, arguments.host), end="")
         case "reboot":
             hosts.reboot(arguments.host)
         case "poweroff":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -71,6 +72,7 @@ def host_data(number: int) -> dict[str, Any]:
         "ssh_key": str(state_dir() / "ssh" / "id_ed25519"),
         "ssh_known_hosts_file": str(state_dir() / "ssh" / "known_hosts"),
         "ssh_strict_host_key_checking": "yes",
+        "provider": f"{sys.executable} -m lab machine",
     }
 
 

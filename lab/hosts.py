@@ -88,6 +88,26 @@ def rebuild(name: str) -> None:
         host.wait_for_ssh()
 
 
+def machine(verb: str, name: str) -> str:
+    """One of the steps of kubestage/providers/command.py, and what it prints."""
+    host = wanted_host(name)
+    _require_up()
+    match verb:
+        case "describe":
+            return f"the lab's host at {host.address}: its disk\n"
+        case "stop":
+            host.power_off()
+        case "replace":
+            host.erase()
+        case "start":
+            if host.state() != "running":
+                host.start()
+            write_known_hosts()
+        case "host-key":
+            return f"{host.public_key()}\n"
+    return ""
+
+
 def power_off(name: str) -> None:
     """Shut a host down in good order, and keep its disk; `up` or `reboot` starts it again."""
     host = wanted_host(name)

@@ -219,6 +219,7 @@ class HostSettings(_Settings):
     node_taints: Annotated[tuple[Taint, ...], _listed]
     sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
     take_over_runtime: bool
+    provider: str
     require_cpus: Count
     require_memory_mib: Count
     require_disk_mib: Count

@@ -64,6 +64,7 @@ class Ecs:
     may: set[str] = field(default_factory=lambda: {"DescribeInstances"})
     answers: dict[str, list[Refused | bytes]] = field(default_factory=dict)
     called: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    families: dict[str, dict[str, str]] = field(default_factory=dict)  # an image family -> image -> when it was made
     page: int = 100
     nonces: set[str] = field(default_factory=set)
     address: str = ""
@@ -85,6 +86,8 @@ class Ecs:
             "StartInstance": self._start,
             "ReplaceSystemDisk": self._replace,
             "GetInstanceConsoleOutput": self._console,
+            "DescribeDisks": self._disks,
+            "DescribeImages": self._images,
         }
         if action not in known:
             raise Refused(404, "InvalidAction.NotFound", f"no such action: {action}")
@@ -109,6 +112,8 @@ class Ecs:
             if f"Tag.{number}.Key" in query
         }
         found = [each for each in self.instances if tags.items() <= tags_of(each).items()]
+        if "InstanceIds" in query:
+            found = [each for each in found if each["InstanceId"] in json.loads(query["InstanceIds"])]
         if "DescribeInstances" not in self.may:
             found = []
         begin = int(query.get("NextToken") or 0)
@@ -136,7 +141,15 @@ class Ecs:
         if one["Status"] != "Stopped":
             raise Refused(403, "IncorrectInstanceStatus")
         one["ImageId"], one["KeyPairName"] = query["ImageId"], query.get("KeyPairName", "")
-        return {"DiskId": "d-new"}
+        one["_disks"] = one.get("_disks", 0) + 1
+        return {"DiskId": f"d-{one['_disks']}"}
+
+    def _disks(self, query: dict[str, str]) -> dict[str, Any]:
+        return {"Disks": {"Disk": [{"DiskId": f"d-{self.one(query).get('_disks', 0)}"}]}}
+
+    def _images(self, query: dict[str, str]) -> dict[str, Any]:
+        images = self.families.get(query["ImageFamily"], {})
+        return {"Images": {"Image": [{"ImageId": name, "CreationTime": time} for name, time in images.items()]}}
 
     def _console(self, query: dict[str, str]) -> dict[str, Any]:
         output = str(self.one(query).get("_console", ""))

@@ -105,6 +105,7 @@ class TestGroups:
             "private_address": "172.16.0.1",
             "public_address": "203.0.113.1",
             "_kubestage_folder": tmp_path.name,
+            "provider": "ecs:cn-hangzhou:staging:i-0001",
         }
 
     def test_they_are_settings_that_are_taken(self, ecs: Ecs, tmp_path: Path) -> None:

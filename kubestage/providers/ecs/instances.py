@@ -51,7 +51,7 @@ def instances(client: Client, cluster: str) -> list[Instance]:
     while True:
         more = {"NextToken": token} if token else {}
         body = client.call("DescribeInstances", MaxResults=_PAGE, **wanted, **more)
-        found += map(_instance, _listed(body, client))
+        found += map(said_of, _listed(body, client))
         token = str(body.get("NextToken") or "")
         if not token:
             break
@@ -84,7 +84,8 @@ def _listed(body: Mapping[str, Any], client: Client) -> list[dict[str, Any]]:
     return listed
 
 
-def _instance(said: Mapping[str, Any]) -> Instance:
+def said_of(said: Mapping[str, Any]) -> Instance:
+    """The Instance that the API tells of."""
     cards = _inner(said, "NetworkInterfaces", "NetworkInterface")
     primary: dict[str, Any] = next((card for card in cards if card.get("Type") == "Primary"), {})
     vpc = said.get("VpcAttributes") or {}

@@ -16,6 +16,7 @@ from kubestage.providers import ProviderError
 from kubestage.providers.ecs.client import Client, client
 from kubestage.providers.ecs.instances import CLUSTER_TAG, NAME_TAG, ROLE_TAG, SETTING_TAG, Instance, instances
 from kubestage.providers.ecs.keys import key
+from kubestage.providers.ecs.machine import provider_of
 from kubestage.settings import HostSettings
 from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
 from kubestage.settings.values import is_host_name, near
@@ -95,6 +96,7 @@ def grouped(
     for each, role in zip(found, roles, strict=True):
         try:
             data = {**_reached(each, login, folder), **_addresses(each), **_settings(each)}
+            data["provider"] = provider_of(api.region, cluster, each.id)
         except ProviderError as error:
             wrong.append(str(error))
             continue

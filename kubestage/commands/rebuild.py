@@ -1,0 +1,269 @@
+"""Hosts rebuilt: out of the cluster, a blank disk, a new host key, and back by a run; `make rebuild`.
+
+Each step is written down when it is done, so a rebuild that was ended anywhere goes on there when it is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api import Config
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.context import ctx_config, ctx_host, ctx_state
+
+from kubestage.cluster.inventory import CHECKOUT, Target, TargetError, read
+from kubestage.cluster.shell import run_on
+from kubestage.commands import known_hosts
+from kubestage.commands.api import Api, connected
+from kubestage.commands.inside import volume_rows
+from kubestage.kubernetes import KUBECTL
+from kubestage.local_file import save
+from kubestage.providers import ProviderError
+from kubestage.providers.machines import Machine, machine
+from kubestage.stacks.registry import CLAIM, NAMESPACE
+
+STEP_S = 900  # what a provider's step may take
+DRAIN_S = 300
+BOOT_S = 600  # until SSH answers
+_AGAIN_S = 1.0
+_REGISTRY = f"{NAMESPACE}/{CLAIM}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own words."""
+    parser.add_argument("hosts", nargs="+", metavar="HOST", help="by its name in the inventory")
+    parser.add_argument("--yes", action="store_true", help="ask nothing")
+    parser.add_argument("--image", default="", help="of which the new disk is made; else that of the old one")
+    parser.add_argument("--with-registry", action="store_true", help="also one that has the registry's images")
+    parser.add_argument("--destroy-cluster", action="store_true", help="all hosts at once, for a new cluster")
+
+
+def main(given: argparse.Namespace) -> int:
+    """Rebuild the hosts, one after the other; the exit code of the run that has them join again."""
+    target = read(given.inventory)
+    try:
+        return _rebuild(target, given)
+    except (ProviderError, PyinfraError) as error:
+        raise TargetError(str(error)) from None
+
+
+@dataclass
+class Rebuild:
+    """One host's: what is done of it, in a file. `old`: the host keys that it had, "TYPE DATA"."""
+
+    host: str
+    path: Path
+    done: list[str]
+    old: list[str]
+
+    @classmethod
+    def begun(cls, folder: Path, host: str, old: Sequence[str]) -> Rebuild:
+        """The one that was begun and not ended, else a new one."""
+        path = folder / "rebuild" / f"{host}.json"
+        try:
+            kept = json.loads(path.read_text())
+            return cls(host, path, list(kept["done"]), list(kept["old"]))
+        except (FileNotFoundError, ValueError, KeyError):
+            return cls(host, path, [], list(old))
+
+    def step(self, name: str, work: Callable[[], None]) -> None:
+        """Do it, unless it is done; how long it took is shown."""
+        if name in self.done:
+            print(f"{self.host}: {name}: done before", flush=True)
+            return
+        begin = time.monotonic()
+        print(f"{self.host}: {name} ...", flush=True)
+        work()
+        self.done.append(name)
+        save(self.path, json.dumps({"done": self.done, "old": self.old}) + "\n")
+        print(f"{self.host}: {name}: {time.monotonic() - begin:.1f} s", flush=True)
+
+    def end(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _rebuild(target: Target, given: argparse.Namespace) -> int:
+    common = target.cluster.common
+    names = _chosen(target, given.hosts, given.destroy_cluster)
+    known = {name: known_hosts.of(target, name) for name in names}
+    begun = {name: Rebuild.begun(target.folder, name, known[name].now()) for name in names}
+    machines: dict[str, Machine] = {
+        name: machine(name, target.cluster.hosts[name].provider, common.timeout_s(STEP_S)) for name in names
+    }
+    held = {} if given.destroy_cluster else _volumes(target, [name for name in names if not begun[name].done])
+    _ask(target, names, machines, held, given)
+    for name in names:
+        if given.destroy_cluster:
+            _replace(begun[name], machines[name], known[name], given.image)
+        else:
+            _leave(target, begun[name])
+            _replace(begun[name], machines[name], known[name], given.image)
+    for name in names:
+        begun[name].step("wait for SSH", lambda name=name: _await_ssh(target, name))  # type: ignore[misc]
+    begin = time.monotonic()
+    code = subprocess.run(
+        [Path(sys.executable).with_name("pyinfra"), target.inventory, "deploy.py", "-y"], cwd=CHECKOUT, check=False
+    ).returncode
+    print(f"{', '.join(names)}: run: {time.monotonic() - begin:.1f} s, exit code {code}", flush=True)
+    if not code:
+        for each in begun.values():
+            each.end()
+    return code
+
+
+def _chosen(target: Target, hosts: Sequence[str], whole: bool) -> list[str]:
+    names = list(dict.fromkeys(hosts))
+    for name in names:
+        if name not in target.cluster.hosts:
+            known = ", ".join(target.cluster.nodes)
+            raise TargetError(f"{target.inventory}: there is no host {name!r}\n    -> name some of: {known}")
+    leaders = [name for name in names if name in target.cluster.control_plane]
+    if whole and set(names) != set(target.cluster.nodes):
+        raise TargetError(
+            "--destroy-cluster: a new cluster is made of blank hosts alone, and not all were named\n"
+            f"    -> name them all: {' '.join(target.cluster.nodes)}"
+        )
+    if leaders and not whole:
+        raise TargetError(
+            f"{leaders[0]}: it is the only control plane: the cluster, with all that is in it, would be gone with it\n"
+            f"    -> to make a new one: --destroy-cluster {' '.join(target.cluster.nodes)}"
+        )
+    return names
+
+
+def _volumes(target: Target, names: Sequence[str]) -> dict[str, list[str]]:
+    """Host -> its volumes, "namespace/claim (20Gi)"."""
+    held: dict[str, list[str]] = {}
+    if names:
+        with connected(target) as api:
+            for row in volume_rows(api.items("/api/v1/persistentvolumes")):
+                if row.node in names:
+                    held.setdefault(row.node, []).append(f"{row.claim} ({row.size})")
+    return held
+
+
+def _ask(
+    target: Target,
+    names: Sequence[str],
+    machines: Mapping[str, Machine],
+    held: Mapping[str, Sequence[str]],
+    given: argparse.Namespace,
+) -> None:
+    """Say what will be gone, and ask; TargetError where it may not be."""
+    print("What will be destroyed:")
+    for name in names:
+        description = machines[name].describe()
+        if description.locked:
+            raise TargetError(f"{name}: {description.what}: {description.locked}\n    -> unlock it first")
+        print(f"  {name}: {description.what}")
+        for volume in held.get(name, ()):
+            print(f"      the volume {volume}, with what is in it")
+            if volume.startswith(f"{_REGISTRY} ") and not given.with_registry:
+                raise TargetError(
+                    f"{name}: the registry's images are on it, and would be gone\n"
+                    "    -> push them again afterwards: --with-registry"
+                )
+    if given.destroy_cluster:
+        print(f"  the cluster {target.cluster.common.cluster_name}, with all that is in it")
+    if given.yes:
+        return
+    if not sys.stdin.isatty():
+        raise TargetError("there is no terminal to ask you\n    -> give --yes if all of that may go")
+    if input('Type "yes" to go on: ').strip() != "yes":
+        raise TargetError("nothing was changed")
+
+
+def _leave(target: Target, rebuild: Rebuild) -> None:
+    """Take the node out of the cluster."""
+    name = rebuild.host
+
+    def drain() -> None:
+        if not _is_ready(target, name):  # its pods can't be told to end; they are made elsewhere once it is gone
+            print(f"{name}: it is not Ready, and is not drained")
+            return
+        seconds = target.cluster.common.timeout_s(DRAIN_S)
+        command = f"drain {name} --ignore-daemonsets --delete-emptydir-data --timeout {seconds}s"
+        _kubectl(target, f"{command} 2>&1", f"kubectl {command}, by hand, shows what is in the way; then run again")
+
+    rebuild.step("drain", drain)
+    rebuild.step(
+        "remove the node",
+        lambda: _kubectl(target, f"delete node {name} --ignore-not-found 2>&1", f"kubectl describe node {name}"),
+    )
+
+
+def _replace(rebuild: Rebuild, machine: Machine, known: known_hosts.Known, image: str) -> None:
+    rebuild.step("stop", machine.stop)
+    rebuild.step("replace the disk", lambda: machine.replace(image))
+    rebuild.step("start", machine.start)
+    rebuild.step("take over the host key", lambda: _take_over(rebuild, machine, known))
+
+
+def _take_over(rebuild: Rebuild, machine: Machine, known: known_hosts.Known) -> None:
+    """Never blindly: by what the provider says of the machine, else by the user's own hand."""
+    begin = time.monotonic()
+    while True:
+        keys = [key for key in machine.host_keys() if key not in rebuild.old]
+        if keys:
+            known.replace(keys)
+            return
+        if [key for key in known.now() if key not in rebuild.old]:
+            return  # somebody has put another one there
+        if time.monotonic() - begin > known.wait_s:
+            raise TargetError(
+                f"{rebuild.host}: its provider does not say which host key it has now\n"
+                f"    -> read it at its console, and put it into {known.path} in place of the old one "
+                f"(ssh-keygen -R {known.name} -f {known.path}); then give the same command again"
+            )
+        time.sleep(_AGAIN_S)
+
+
+def _await_ssh(target: Target, name: str) -> None:
+    host = target.host(name)
+    begin, last = time.monotonic(), ""
+    with _run_of(target):
+        while time.monotonic() - begin < target.cluster.common.timeout_s(BOOT_S):
+            try:
+                host.connect(raise_exceptions=True)
+                return
+            except PyinfraError as error:
+                last = str(error)
+            time.sleep(_AGAIN_S)
+    raise TargetError(f"{name}: no login by SSH: {last}\n    -> look at its console; then give the same command again")
+
+
+def _is_ready(target: Target, name: str) -> bool:
+    with connected(target) as api:
+        node = _node(api, name)
+    conditions = node.get("status", {}).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _node(api: Api, name: str) -> Mapping[str, Any]:
+    return next((node for node in api.items("/api/v1/nodes") if node["metadata"]["name"] == name), {})
+
+
+def _kubectl(target: Target, words: str, remedy: str) -> None:
+    """Run it on the control plane."""
+    with _run_of(target):
+        succeeded, output = run_on(target.host(target.first), f"{KUBECTL} {words}")
+    if not succeeded:
+        last = "\n    ".join(output.splitlines()[-5:]) or "no answer"
+        raise TargetError(f"{target.first}: kubectl {words.split()[0]}: {last}\n    -> {remedy}")
+
+
+@contextmanager
+def _run_of(target: Target) -> Iterator[None]:
+    """The context in which pyinfra runs something for an inventory's hosts."""
+    host, config = target.host(target.first), Config()  # type: ignore[no-untyped-call]
+    with ctx_state.use(target.state), ctx_config.use(config), ctx_host.use(host):
+        yield

@@ -1,0 +1,142 @@
+"""An ECS instance whose system disk can be replaced. It keeps its id, addresses, tags, groups and data disks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from kubestage.providers import Description, ProviderError
+from kubestage.providers.ecs.client import Client, EcsError, client
+from kubestage.providers.ecs.instances import CLUSTER_TAG, said_of
+from kubestage.providers.ecs.keys import key
+
+SCHEME = "ecs:"
+_AGAIN_S = 3.0
+_UNCLEAR = "IncorrectInstanceStatus"  # also of a call that was done already, and whose answer was lost
+# As cloud-init's keys-to-console writes them, once an instance, with no prefix (22.4.2).
+_KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----\s*\n(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) ([A-Za-z0-9+/=]+)")
+
+
+def provider_of(region: str, cluster: str, instance: str) -> str:
+    """The value of the setting `provider` of a host."""
+    return f"{SCHEME}{region}:{cluster}:{instance}"
+
+
+class EcsMachine:
+    """A host's instance; see Machine."""
+
+    def __init__(self, host: str, provider: str, timeout_s: int, api: Client | None = None) -> None:
+        try:
+            region, self._cluster, self._id = provider.removeprefix(SCHEME).split(":")
+        except ValueError:
+            raise ProviderError(
+                f"{host}: provider = {provider!r}: it is none of inventory/aliyun.py's\n"
+                "    -> write it as ecs:REGION:CLUSTER:INSTANCE"
+            ) from None
+        self._host, self._timeout_s = host, timeout_s
+        self._api = api or client(region, key(os.environ, Path.home()))
+
+    def describe(self) -> Description:
+        said = self._said()
+        tags = said_of(said).tags
+        if tags.get(CLUSTER_TAG) != self._cluster:
+            raise ProviderError(
+                f"{self._host}: {self._id} does not bear the tag {CLUSTER_TAG}={self._cluster}: it is not ours to "
+                "replace\n    -> look whether it is the right instance"
+            )
+        locks = said_of(said).locks
+        return Description(
+            f"{said_of(said)} in {said.get('ZoneId') or self._api.region}: its system disk, and what is made of the "
+            f"image {said.get('ImageId')}; data disks stay, their lines in /etc/fstab don't",
+            f"it is locked: {', '.join(locks)}" if locks else "",
+        )
+
+    def stop(self) -> None:
+        if self._said()["Status"] not in ("Stopped", "Stopping"):
+            # Else, as accounts are set up today, a stopped one may lose its address and its place.
+            self._asked("StopInstance", StoppedMode="KeepCharging", ForceStop=False)
+        self._await("it is Stopped", lambda said: said["Status"] == "Stopped")
+
+    def replace(self, image: str) -> None:
+        said = self._said()
+        wanted, before = self._image(image) if image else str(said["ImageId"]), self._disk()
+        token = hashlib.sha256(f"{self._id} {before} {wanted}".encode()).hexdigest()  # a lost answer does it once
+        # Without its name, the key pair would not be on the new disk.
+        pair = {"KeyPairName": said["KeyPairName"]} if said.get("KeyPairName") else {}
+        self._asked("ReplaceSystemDisk", ImageId=wanted, ClientToken=token, **pair)
+        self._await(
+            f"it has another system disk than {before}, of {wanted}",
+            lambda now: now.get("ImageId") == wanted and not said_of(now).locks and self._disk() != before,
+        )
+
+    def start(self) -> None:
+        if self._said()["Status"] not in ("Running", "Starting"):
+            self._asked("StartInstance")
+        self._await("it is Running", lambda said: said["Status"] == "Running")
+
+    def host_keys(self) -> list[str]:
+        """Of the console's last output. Read over HTTPS with the account's own key, of a disk fresh from its image."""
+        try:
+            output = self._api.call("GetInstanceConsoleOutput", InstanceId=self._id).get("ConsoleOutput") or ""
+        except EcsError as error:
+            if error.code.startswith(_UNCLEAR):
+                return []
+            raise
+        text = base64.b64decode(output).decode(errors="replace").replace("\r", "")
+        blocks = _KEYS.findall(text)
+        return [f"{kind} {data}" for kind, data in _KEY.findall(blocks[-1])] if blocks else []
+
+    def _image(self, image: str) -> str:
+        """The id of an image; of a family ("acs:debian_12_11_x64") the newest."""
+        if ":" not in image:
+            return image
+        wanted = {"ImageFamily": image, "Status": "Available", "ActionType": "ChangeOS", "PageSize": 100}
+        body = self._api.call("DescribeImages", **wanted)
+        found = (body.get("Images") or {}).get("Image") or []
+        if not found:
+            raise ProviderError(
+                f"{self._host}: there is no image of the family {image!r} in {self._api.region}\n"
+                "    -> name another one, or the id of an image"
+            )
+        return str(max(found, key=lambda each: str(each.get("CreationTime")))["ImageId"])
+
+    def _disk(self) -> str:
+        """The system disk's id; "" while there is none."""
+        body = self._api.call("DescribeDisks", InstanceId=self._id, DiskType="system")
+        found = (body.get("Disks") or {}).get("Disk") or []
+        return str(found[0].get("DiskId") or "") if found else ""
+
+    def _said(self) -> Mapping[str, Any]:
+        body = self._api.call("DescribeInstances", InstanceIds=f'["{self._id}"]')
+        found = (body.get("Instances") or {}).get("Instance") or []
+        if len(found) != 1:
+            raise ProviderError(
+                f"{self._host}: there is no instance {self._id} in {self._api.region}, or the key may not see it\n"
+                "    -> look whether it was released; take its host out of the cluster if it was"
+            )
+        said: dict[str, Any] = found[0]
+        return said
+
+    def _asked(self, action: str, **query: Any) -> None:
+        try:
+            self._api.call(action, InstanceId=self._id, **query)
+        except EcsError as error:
+            if not error.code.startswith(_UNCLEAR):
+                raise  # what is unclear is told by the state that is waited for
+
+    def _await(self, what: str, reached: Callable[[Mapping[str, Any]], bool]) -> None:
+        begin = monotonic()
+        while not reached(said := self._said()):
+            if monotonic() - begin > self._timeout_s:
+                raise ProviderError(
+                    f"{self._host}: {self._id}: not within {self._timeout_s} s: {what}; it is {said.get('Status')} "
+                    f"with the image {said.get('ImageId')}\n    -> look at it in the console, and run again"
+                )
+            sleep(_AGAIN_S)

@@ -1,0 +1,72 @@
+"""Workers rebuilt by one command: drained, a blank disk, a new host key, back under their names; and after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from lab.definition import CHECKOUT
+from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, lab, on, verify
+
+STEPS = ("drain", "remove the node", "stop", "replace the disk", "start", "take over the host key", "wait for SSH")
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "kubestage", "rebuild", INVENTORY, *words]
+
+
+def rebuilt(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words),
+        cwd=CHECKOUT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def host_key() -> str:
+    return next(str(host["host_key"]) for host in json.loads(lab("status", "--json"))["hosts"] if host["name"] == "w1")
+
+
+def uid(node: str) -> str:
+    return str(kubectl_json("get", "node", node)["metadata"]["uid"])
+
+
+def test_what_is_refused_changes_nothing(cluster: None) -> None:
+    for words, said in (
+        (("cp1", "--yes"), "it is the only control plane"),
+        (("w9", "--yes"), "there is no host 'w9'"),
+        (("w1",), "there is no terminal to ask you"),
+        (("w1", "--destroy-cluster", "--yes"), "not all were named"),
+    ):
+        result = rebuilt(*words)
+        assert result.returncode == 1 and said in result.stderr and "Traceback" not in result.stderr, result.stderr
+    assert deploy().changed == {}
+
+
+def test_a_worker(cluster: None) -> None:
+    """Ended after its disk is gone, and given again."""
+    node, key = uid("w1"), host_key()
+    on("w1", "touch /root/of-the-old-disk")
+    with subprocess.Popen(
+        command("w1", "--yes", "--with-registry"), cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if line.startswith("w1: replace the disk: "):
+                os.kill(first.pid, signal.SIGKILL)
+                break
+    second = rebuilt("w1", "--yes", "--with-registry")
+    assert second.returncode == 0, second.stdout + second.stderr
+    for step in STEPS[:4]:
+        assert f"w1: {step}: done before" in second.stdout, second.stdout
+    assert host_key() != key and uid("w1") != node
+    assert on("w1", "ls /root") == ""
+    assert deploy().changed == {}
+    assert verify() == set()

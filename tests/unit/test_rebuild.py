@@ -1,0 +1,150 @@
+"""Hosts rebuilt: what is refused, what is asked, whose word a new host key is taken on, and where it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sample_cluster import GROUPS, hosts_data
+
+from kubestage.checks.load import load
+from kubestage.cluster.inventory import TargetError
+from kubestage.commands import rebuild
+from kubestage.commands.known_hosts import Known
+from kubestage.commands.rebuild import Rebuild
+from kubestage.providers import Description
+
+
+class Machine:
+    """One that only remembers what was asked of it."""
+
+    def __init__(self, keys: Sequence[str] = (), locked: str = "") -> None:
+        self.did: list[str] = []
+        self.keys, self.locked = list(keys), locked
+
+    def describe(self) -> Description:
+        return Description("a disk", self.locked)
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+    def replace(self, image: str) -> None:
+        self.did.append(f"replace {image}")
+
+    def start(self) -> None:
+        self.did.append("start")
+
+    def host_keys(self) -> list[str]:
+        return self.keys
+
+
+TARGET: Any = SimpleNamespace(cluster=load(hosts_data(), GROUPS), inventory="inventory/mine.py")
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Known:
+    path = tmp_path / "known_hosts"
+    path.write_text("10.0.0.12 ssh-ed25519 OLD\n")
+    return Known(path, "10.0.0.12", 0)
+
+
+def begun(folder: Path) -> Rebuild:
+    return Rebuild.begun(folder, "w1", ["ssh-ed25519 OLD"])
+
+
+def given(**more: bool) -> argparse.Namespace:
+    return argparse.Namespace(**{"with_registry": False, "destroy_cluster": False, "yes": True, **more})
+
+
+class TestChosen:
+    def test_workers(self) -> None:
+        assert rebuild._chosen(TARGET, ["w2", "w1", "w2"], whole=False) == ["w2", "w1"]
+        assert rebuild._chosen(TARGET, ["w1", "w2", "cp1"], whole=True) == ["w1", "w2", "cp1"]
+
+    @pytest.mark.parametrize(
+        ("names", "whole", "said"),
+        [
+            (["w3"], False, "there is no host 'w3'\n    -> name some of: cp1, w1, w2"),
+            (["w1", "cp1"], False, "cp1: it is the only control plane"),
+            (["cp1"], True, "not all were named\n    -> name them all: cp1 w1 w2"),
+        ],
+    )
+    def test_refused(self, names: list[str], whole: bool, said: str) -> None:
+        with pytest.raises(TargetError) as caught:
+            rebuild._chosen(TARGET, names, whole)
+        assert said in str(caught.value)
+
+
+class TestAsk:
+    def ask(self, held: dict[str, list[str]], machine: Machine | None = None, **more: bool) -> None:
+        rebuild._ask(TARGET, ["w1"], {"w1": machine or Machine()}, held, given(**more))
+
+    def test_all_is_named(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.ask({"w1": ["web/data (1Gi)"]})
+        assert "w1: a disk\n      the volume web/data (1Gi)" in capsys.readouterr().out
+
+    def test_the_registrys_images(self) -> None:
+        held = {"w1": ["registry/registry (20Gi)"]}
+        with pytest.raises(TargetError, match="the registry's images are on it"):
+            self.ask(held)
+        self.ask(held, with_registry=True)
+
+    def test_one_that_is_locked(self) -> None:
+        with pytest.raises(TargetError, match="w1: a disk: it is locked: financial"):
+            self.ask({}, Machine(locked="it is locked: financial"))
+
+    def test_nobody_is_there_to_ask(self) -> None:
+        with pytest.raises(TargetError, match="no terminal to ask you\n    -> give --yes"):
+            self.ask({}, yes=False)
+
+    @pytest.mark.parametrize("answer", ["", "y", "no"])
+    def test_a_person_says_no(self, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+        monkeypatch.setattr("builtins.input", lambda _: answer)
+        with pytest.raises(TargetError, match="nothing was changed"):
+            self.ask({}, yes=False)
+
+
+class TestSteps:
+    def test_it_goes_on_where_it_was_ended(self, known: Known, tmp_path: Path) -> None:
+        first, machine = begun(tmp_path), Machine(["ssh-ed25519 NEW"])
+        first.step("stop", machine.stop)
+        first.step("replace the disk", lambda: machine.replace(""))
+        second = begun(tmp_path)
+        rebuild._replace(second, machine, known, "")
+        assert machine.did == ["stop", "replace ", "start"]
+        assert known.now() == ["ssh-ed25519 NEW"]
+        second.end()
+        assert begun(tmp_path).done == []
+
+    def test_a_step_that_fails_is_not_done(self, tmp_path: Path) -> None:
+        def fail() -> None:
+            raise TargetError("no")
+
+        with pytest.raises(TargetError):
+            begun(tmp_path).step("stop", fail)
+        assert begun(tmp_path).done == []
+
+    def test_the_old_keys_are_those_from_before(self, tmp_path: Path) -> None:
+        begun(tmp_path).step("stop", lambda: None)
+        assert Rebuild.begun(tmp_path, "w1", ["ssh-ed25519 NEW"]).old == ["ssh-ed25519 OLD"]
+        assert json.loads((tmp_path / "rebuild/w1.json").read_text())["done"] == ["stop"]
+
+
+class TestHostKey:
+    @pytest.mark.parametrize("keys", [[], ["ssh-ed25519 OLD"]], ids=["none", "that of before"])
+    def test_never_blindly(self, keys: list[str], known: Known, tmp_path: Path) -> None:
+        with pytest.raises(TargetError) as caught:
+            rebuild._take_over(begun(tmp_path), Machine(keys), known)
+        assert f"ssh-keygen -R 10.0.0.12 -f {known.path}" in str(caught.value)
+        assert known.now() == ["ssh-ed25519 OLD"]
+
+    def test_by_hand(self, known: Known, tmp_path: Path) -> None:
+        known.replace(["ssh-ed25519 BYHAND"])
+        rebuild._take_over(begun(tmp_path), Machine(), known)
+        assert known.now() == ["ssh-ed25519 BYHAND"]
