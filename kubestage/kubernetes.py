@@ -70,3 +70,9 @@ def static_pod_pid(program: str) -> str:
         "ctr --namespace k8s.io tasks list; } 2>/dev/null "
         "| awk 'NF == 1 { ours[$1] } $1 in ours && $3 == \"RUNNING\" { print $2 }'"
     )
+
+
+# Where the runtimes look for what they are to know of a registry.
+CERTS_D = "/etc/containerd/certs.d"
+DOCKER_CERTS_D = "/etc/docker/certs.d"
+TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kubestage.cluster.phase import PODS, phase
 from kubestage.cluster.plan import HostPlan
+from kubestage.facts.registry import LOGINS
 from kubestage.operations import files, platform_secrets, registry, stacks
 from kubestage.stacks.platform_secrets import LOGINS as KEPT
-from kubestage.stacks.registry import LOGINS
 from kubestage.stacks.registry import registry as registry_stack
 
 

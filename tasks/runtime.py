@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.packages import REPLACED
+from kubestage.kubernetes import CERTS_D
 from kubestage.operations import apt, files, systemd
 from kubestage.render import apt_sources, runtime
 
@@ -21,7 +22,7 @@ def install(plan: HostPlan) -> None:
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.write(
         files=[*containerd_files, runtime.docker_config(settings, own), *runtime.unit_files()],
-        marked={f"{runtime.CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK},
+        marked={f"{CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK},
         name="Configuration of containerd and Docker",
     )
     apt.pinned(

@@ -9,7 +9,7 @@ from kubestage.certificates.platform import CA_CERTIFICATE
 from kubestage.facts.files import SHOW_STATE, FileState, parse_state
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
-from kubestage.render.runtime import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
+from kubestage.kubernetes import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
 
 # What `update-ca-certificates` (Debian's ca-certificates) makes of a file of a host's own: a link, and one bundle.
 TRUSTED = "/usr/local/share/ca-certificates/kubestage.crt"

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubestage.facts.framed import Fact
-from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, SUMS, USERS
+from kubestage.kubernetes import OURS
+
+# On the control plane host, 0600, kept by kubestage/operations/registry.py.
+LOGINS = f"{OURS}/registry"
+USERS = f"{LOGINS}/users.json"  # name -> password
+HTPASSWD = f"{LOGINS}/htpasswd"
+PULL_CONFIG = f"{LOGINS}/config.json"  # the first user's login, as Docker and pods keep one
+SUMS = f"{LOGINS}/sums"  # the site that they are for, and the SHA-256 of each of them
 
 _FILES = " ".join((USERS, HTPASSWD, PULL_CONFIG, SUMS))
 

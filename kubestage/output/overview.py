@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kubestage.facts.registry import USERS
 from kubestage.output.table import table
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.registry import DEFAULT_USER, USERS
+from kubestage.stacks.registry import DEFAULT_USER
 from kubestage.stacks.storage import STORAGE_CLASS
 
 

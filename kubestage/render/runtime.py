@@ -12,18 +12,16 @@ from urllib.parse import urlsplit
 import tomli_w
 
 from kubestage.host_file import HostFile
+from kubestage.kubernetes import CERTS_D, DOCKER_CERTS_D, TRUST_MARK
 from kubestage.render import images
 from kubestage.render.merge import merged
 from kubestage.settings import ClusterSettings, HostSettings
 from kubestage.started import recorded
 
-CERTS_D = "/etc/containerd/certs.d"
-DOCKER_CERTS_D = "/etc/docker/certs.d"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 DOCKER_CONFIG = "/etc/docker/daemon.json"
 UNITS = {"containerd.service": [CONTAINERD_CONFIG], "docker.service": [DOCKER_CONFIG]}  # -> what they are restarted for
 MIRROR_MARK = "# kubestage: where the mirror profile has this registry's images"  # first line, by which they go again
-TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does
 
 
 def unit_files() -> list[HostFile]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kubestage.certificates.platform import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY
-from kubestage.stacks.registry import HTPASSWD, PULL_CONFIG, SUMS, USERS
+from kubestage.facts.registry import HTPASSWD, PULL_CONFIG, SUMS, USERS
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubestage.facts.kubernetes import Workload
-from kubestage.kubernetes import OURS
+from kubestage.facts.registry import HTPASSWD, PULL_CONFIG
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.sites import ingress
 from kubestage.stacks.stack import Secret, Stack, manifest, render
@@ -13,13 +13,7 @@ NAMESPACE = "registry"
 CLAIM = "registry"  # its PersistentVolumeClaim
 PULL_SECRET = "registry-pull"
 
-# On the control plane host, 0600, kept by kubestage/operations/registry.py.
-LOGINS = f"{OURS}/registry"
 DEFAULT_USER = "kubestage"  # where settings name none
-USERS = f"{LOGINS}/users.json"  # name -> password
-HTPASSWD = f"{LOGINS}/htpasswd"
-PULL_CONFIG = f"{LOGINS}/config.json"  # the first user's login, as Docker and pods keep one
-SUMS = f"{LOGINS}/sums"  # the site that they are for, and the SHA-256 of each of them
 
 _USERS_DIGEST = "@users@"
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from kubestage.render.runtime import CERTS_D, DOCKER_CONFIG, MIRROR_MARK, UNITS
+from kubestage.kubernetes import CERTS_D
+from kubestage.render.runtime import DOCKER_CONFIG, MIRROR_MARK, UNITS
 from tests.lab.commands import deploy, on
 
 RUNTIME = "Runtime | Services of containerd and Docker"

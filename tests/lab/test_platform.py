@@ -22,11 +22,11 @@ import websocket
 import yaml
 
 from kubestage.certificates.platform import new_ca
+from kubestage.facts.registry import USERS
 from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS
 from kubestage.settings import ClusterSettings
 from kubestage.settings.values import STACKS
 from kubestage.stacks import dashboard
-from kubestage.stacks.registry import USERS
 from lab import build, host_processes
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until

@@ -6,9 +6,9 @@ The tests share one cluster; each leaves it as the deploy wants it.
 from __future__ import annotations
 
 from kubestage.certificates.platform import CA_CERTIFICATE, PKI
+from kubestage.facts.registry import LOGINS, USERS
 from kubestage.kubernetes import KUBECTL, PLATFORM_NAMESPACE
 from kubestage.operations.certificates import FORGET
-from kubestage.stacks.registry import LOGINS, USERS
 from tests.lab.commands import deploy, on, verify
 
 CERTIFICATES_BACK = "Certificates | Certificates that the cluster keeps"

@@ -18,6 +18,7 @@ from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import Workload
+from kubestage.kubernetes import TRUST_MARK
 from kubestage.operations.apt import Source
 from kubestage.render import apt_sources, endpoint, kubeadm, kubelet, runtime, static_pods
 from kubestage.render.merge import merged
@@ -397,8 +398,8 @@ class TestRuntime:
             "ca": "/usr/ca.crt",
         }
         assert ca.path == f"/etc/docker/certs.d/{site}/ca.crt"
-        assert ca.content.splitlines() == [runtime.TRUST_MARK, "-----BEGIN CERTIFICATE-----"]
-        assert hosts.content.splitlines()[0] == runtime.TRUST_MARK
+        assert ca.content.splitlines() == [TRUST_MARK, "-----BEGIN CERTIFICATE-----"]
+        assert hosts.content.splitlines()[0] == TRUST_MARK
 
     def test_docker_config(self) -> None:
         mirrors = {"docker.io": ["https://one.example", "http://10.0.0.1:5000"], "quay.io": ["http://10.0.0.2"]}

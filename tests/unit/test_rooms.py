@@ -12,7 +12,7 @@ from sample_cluster import ROOT
 SMALL = {"hidden", "host_file", "kubernetes", "local_file", "started"}
 KNOWS = {
     "settings": SMALL,
-    "facts/host_report": SMALL | {"certificates", "facts"},
+    "facts": SMALL | {"certificates"},
     "stacks": SMALL | {"certificates", "facts", "settings"},
     "certificates": SMALL,
 }

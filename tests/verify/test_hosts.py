@@ -12,6 +12,7 @@ from testinfra.host import Host as Machine
 
 from kubestage.certificates.platform import WILDCARD_KEY
 from kubestage.cluster.inventory import Target
+from kubestage.facts.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
 from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
 from kubestage.kubernetes import ENDPOINT, ENDPOINT_CA, ENDPOINT_UNIT, KUBELET_CONF, RESET
@@ -21,7 +22,6 @@ from kubestage.settings import HostSettings, Problem
 from kubestage.settings.kernel import dotted
 from kubestage.stacks.ingress import XDS, XDS_USES
 from kubestage.stacks.metrics import SERVING, SERVING_USES
-from kubestage.stacks.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
 from tests.verify.api import Api, reason
 from tests.verify.findings import expect_none
 

@@ -13,8 +13,9 @@ from gevent.pool import Pool
 
 from kubestage.cluster.inventory import Target
 from kubestage.commands.web import Answer, SiteError
+from kubestage.facts.registry import LOGINS, USERS
 from kubestage.settings import Problem
-from kubestage.stacks.registry import LOGINS, PULL_SECRET, USERS
+from kubestage.stacks.registry import PULL_SECRET
 from tests.verify.api import Api, is_ready
 from tests.verify.connection import Machines
 from tests.verify.findings import fail
