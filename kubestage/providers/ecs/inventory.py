@@ -44,12 +44,10 @@ def hosts(inventory: str, region: str, cluster: str, login: Login, checkout: Pat
 
     `inventory`: the inventory file. Raises ProviderError with all that is wrong.
     """
-    for value, name, example in (
-        (region, "KUBESTAGE_REGION", "cn-hangzhou"),
-        (cluster, "KUBESTAGE_CLUSTER", "staging"),
-    ):
+    for what, value, example in (("region", region, "cn-hangzhou"), ("cluster", cluster, "staging")):
         if not value:
-            raise ProviderError(f"{inventory}: which is not said\n    -> set {name}, e.g. {example}, or write it there")
+            name = f"KUBESTAGE_{what.upper()}"
+            raise ProviderError(f"{inventory} names no {what}\n    -> set {name}, e.g. {example}; or write it there")
     folder = checkout / STATE / folder_name(inventory)
     _same_cluster(folder, region, cluster)
     api = client(region, key(os.environ, Path.home()))
