@@ -35,6 +35,7 @@ STEP_S = 900  # what a provider's step may take
 DRAIN_S = 300
 BOOT_S = 600  # until SSH answers
 _AGAIN_S = 1.0
+PYINFRA = Path(sys.executable).with_name("pyinfra")
 _REGISTRY = f"{NAMESPACE}/{CLAIM}"
 
 
@@ -110,9 +111,7 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     for name in names:
         begun[name].step("wait for SSH", lambda name=name: _await_ssh(target, name))  # type: ignore[misc]
     begin = time.monotonic()
-    code = subprocess.run(
-        [Path(sys.executable).with_name("pyinfra"), target.inventory, "deploy.py", "-y"], cwd=CHECKOUT, check=False
-    ).returncode
+    code = subprocess.run([PYINFRA, target.inventory, "deploy.py", "-y"], cwd=CHECKOUT, check=False).returncode
     print(f"{', '.join(names)}: run: {time.monotonic() - begin:.1f} s, exit code {code}", flush=True)
     if not code:
         for each in begun.values():
@@ -228,17 +227,20 @@ def _take_over(rebuild: Rebuild, machine: Machine, known: known_hosts.Known) -> 
 
 
 def _await_ssh(target: Target, name: str) -> None:
-    host = target.host(name)
-    begin, last = time.monotonic(), ""
-    with _run_of(target):
-        while time.monotonic() - begin < target.cluster.common.timeout_s(BOOT_S):
-            try:
-                host.connect(raise_exceptions=True)
-                return
-            except PyinfraError as error:
-                last = str(error)
-            time.sleep(_AGAIN_S)
-    raise TargetError(f"{name}: no login by SSH: {last}\n    -> look at its console; then give the same command again")
+    """Until a login works. By pyinfra in a process of its own: in this one it keeps the host keys that it has read."""
+    argv: list[str | Path] = [PYINFRA, target.inventory, "--limit", name, "-y", "exec", "--", "true"]
+    begin = time.monotonic()
+    while (tried := _quietly(argv)).returncode:
+        if time.monotonic() - begin > target.cluster.common.timeout_s(BOOT_S):
+            last = (tried.stderr.strip() or "no answer").splitlines()[-1]
+            raise TargetError(
+                f"{name}: no login by SSH: {last}\n    -> look at its console; then give the same command again"
+            )
+        time.sleep(_AGAIN_S)
+
+
+def _quietly(argv: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 def _is_ready(target: Target, name: str) -> bool:
