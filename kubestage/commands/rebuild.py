@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,25 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     }
     held = {} if given.destroy_cluster else _volumes(target, [name for name in names if not begun[name].done])
     _ask(target, names, machines, held, given)
-    for name in names:
-        if given.destroy_cluster:
+    # One after the other, so that the pods of one find a place on the others; of a new cluster, nothing is to be kept.
+    for group in [names] if given.destroy_cluster else [[name] for name in names]:
+        for name in group:
+            if not given.destroy_cluster:
+                _leave(target, begun[name])
             _replace(begun[name], machines[name], known[name], given.image)
-        else:
-            _leave(target, begun[name])
-            _replace(begun[name], machines[name], known[name], given.image)
-    for name in names:
-        begun[name].step("wait for SSH", lambda name=name: _await_ssh(target, name))  # type: ignore[misc]
+        for name in group:
+            begun[name].step("wait for SSH", partial(_await_ssh, target, name))
+        if code := _run(target, group):
+            return code
+        for name in group:
+            begun[name].end()
+    return 0
+
+
+def _run(target: Target, names: Sequence[str]) -> int:
     begin = time.monotonic()
     code = subprocess.run([PYINFRA, target.inventory, "deploy.py", "-y"], cwd=CHECKOUT, check=False).returncode
     print(f"{', '.join(names)}: run: {time.monotonic() - begin:.1f} s, exit code {code}", flush=True)
-    if not code:
-        for each in begun.values():
-            each.end()
     return code
 
 

@@ -50,23 +50,29 @@ def test_what_is_refused_changes_nothing(cluster: None) -> None:
     assert deploy().changed == {}
 
 
-def test_a_worker(cluster: None) -> None:
-    """Ended after its disk is gone, and given again."""
-    node, key = uid("w1"), host_key()
+def test_workers(cluster: None) -> None:
+    """Ended after the disk of the first is gone, and given again."""
+    node, other, key = uid("w1"), uid("w2"), host_key()
     on("w1", "touch /root/of-the-old-disk")
     with subprocess.Popen(
-        command("w1", "--yes", "--with-registry"), cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, text=True
+        command("w1", "w2", "--yes", "--with-registry"),
+        cwd=CHECKOUT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as first:
         assert first.stdout is not None
         for line in first.stdout:
             if line.startswith("w1: replace the disk: "):
                 os.kill(first.pid, signal.SIGKILL)
                 break
-    second = rebuilt("w1", "--yes", "--with-registry")
+    second = rebuilt("w1", "w2", "--yes", "--with-registry")
     assert second.returncode == 0, second.stdout + second.stderr
     for step in STEPS[:4]:
         assert f"w1: {step}: done before" in second.stdout, second.stdout
-    assert host_key() != key and uid("w1") != node
+    for step in STEPS:
+        assert f"w2: {step}: done before" not in second.stdout and f"w2: {step}: " in second.stdout, second.stdout
+    assert host_key() != key and uid("w1") != node and uid("w2") != other
     assert on("w1", "ls /root") == ""
     assert deploy().changed == {}
     assert verify() == set()
