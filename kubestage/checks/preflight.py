@@ -40,6 +40,7 @@ from kubestage.cluster.folder import FOLDER
 from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.mirror_images import MirrorImages
 from kubestage.facts.reach import Reach, Reached
+from kubestage.providers import firewalls
 from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
 from kubestage.settings.problems import render
@@ -192,6 +193,9 @@ def _check(state: State) -> Checked:
         problems += rule(hosts)
     if problems:
         raise PreflightError("Preflight", problems)
+    if not all(hosts.is_member(name) for name in reports):  # it says why, where a trial says what
+        for line in firewalls.closed(cluster):
+            logger.warning(line)
     if problems := [*_try_each_other(state, hosts), *_ask_mirrors(state, hosts)]:
         raise PreflightError("Preflight", problems)
     for warning in WARNINGS:

@@ -65,6 +65,7 @@ class Ecs:
     answers: dict[str, list[Refused | bytes]] = field(default_factory=dict)
     called: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     families: dict[str, dict[str, str]] = field(default_factory=dict)  # an image family -> image -> when it was made
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> "inner" (access policy), "rules"
     page: int = 100
     nonces: set[str] = field(default_factory=set)
     address: str = ""
@@ -88,6 +89,7 @@ class Ecs:
             "GetInstanceConsoleOutput": self._console,
             "DescribeDisks": self._disks,
             "DescribeImages": self._images,
+            "DescribeSecurityGroupAttribute": self._group,
         }
         if action not in known:
             raise Refused(404, "InvalidAction.NotFound", f"no such action: {action}")
@@ -146,6 +148,15 @@ class Ecs:
 
     def _disks(self, query: dict[str, str]) -> dict[str, Any]:
         return {"Disks": {"Disk": [{"DiskId": f"d-{self.one(query).get('_disks', 0)}"}]}}
+
+    def _group(self, query: dict[str, str]) -> dict[str, Any]:
+        if query["SecurityGroupId"] not in self.groups:
+            raise Refused(404, "InvalidSecurityGroupId.NotFound")
+        said = self.groups[query["SecurityGroupId"]]
+        rules, begin = said["rules"], int(query.get("NextToken") or 0)
+        more = str(begin + self.page) if begin + self.page < len(rules) else ""
+        shown = rules[begin : begin + self.page]
+        return {"InnerAccessPolicy": said["inner"], "Permissions": {"Permission": shown}, "NextToken": more}
 
     def _images(self, query: dict[str, str]) -> dict[str, Any]:
         images = self.families.get(query["ImageFamily"], {})

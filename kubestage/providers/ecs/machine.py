@@ -29,17 +29,23 @@ def provider_of(region: str, cluster: str, instance: str) -> str:
     return f"{SCHEME}{region}:{cluster}:{instance}"
 
 
+def parts(host: str, provider: str) -> tuple[str, str, str]:
+    """Region, cluster and instance of such a value; ProviderError where it is none."""
+    try:
+        region, cluster, instance = provider.removeprefix(SCHEME).split(":")
+    except ValueError:
+        raise ProviderError(
+            f"{host}: provider = {provider!r}: it is none of inventory/aliyun.py's\n"
+            "    -> write it as ecs:REGION:CLUSTER:INSTANCE"
+        ) from None
+    return region, cluster, instance
+
+
 class EcsMachine:
     """A host's instance; see Machine."""
 
     def __init__(self, host: str, provider: str, timeout_s: int, api: Client | None = None) -> None:
-        try:
-            region, self._cluster, self._id = provider.removeprefix(SCHEME).split(":")
-        except ValueError:
-            raise ProviderError(
-                f"{host}: provider = {provider!r}: it is none of inventory/aliyun.py's\n"
-                "    -> write it as ecs:REGION:CLUSTER:INSTANCE"
-            ) from None
+        region, self._cluster, self._id = parts(host, provider)
         self._host, self._timeout_s = host, timeout_s
         self._api = api or client(region, key(os.environ, Path.home()))
 
