@@ -142,7 +142,10 @@ def test_reboot_keeps_the_disk_from_outside_and_from_inside() -> None:
     key, leader = status()["w1"]["host_key"], status()["w1"]["leader"]
     lab("reboot", "w1")
     rebooted = status()["w1"]["leader"]
-    on("w1", "test -e /root/kept; systemd-run --quiet --on-active=100ms systemctl reboot")
+    on(
+        "w1",
+        "test -e /root/kept; systemd-run --quiet --on-active=100ms --timer-property=AccuracySec=1ms systemctl reboot",
+    )
     assert host_processes.wait_until(lambda: status()["w1"]["leader"] not in (leader, rebooted, None), 30)
     assert host_processes.wait_until(lambda: bool(status()["w1"]["ssh"]), 30)
     on("w1", "test -e /root/kept")
