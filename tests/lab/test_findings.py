@@ -183,7 +183,11 @@ BROKEN = (
         ),
     ),
     Breakage("cp1", f"rm -r /etc/docker/certs.d/registry.{DOMAIN}", ("test_trust.py::test_registry_is_trusted[cp1]",)),
-    Breakage("cp1", "rm /etc/kubernetes/kubestage/registry/config.json", ("test_hosts.py::test_secrets[cp1]",)),
+    Breakage(
+        "cp1",
+        "rm /etc/kubernetes/kubestage/registry/config.json",
+        ("test_hosts.py::test_secrets[cp1]", "test_platform_secrets.py::test_platform_secret[registry-logins]"),
+    ),
     Breakage(
         "w1",
         "chmod 644 /etc/kubernetes/kubelet.conf",

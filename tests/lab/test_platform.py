@@ -23,7 +23,7 @@ import yaml
 
 from kubestage.certificates.platform import new_ca
 from kubestage.facts.registry import USERS
-from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS
+from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS, PLATFORM_NAMESPACE
 from kubestage.settings import ClusterSettings
 from kubestage.settings.values import STACKS
 from kubestage.stacks import dashboard
@@ -194,7 +194,7 @@ DRIFTS = (
     Drift(
         "cp1",
         "rm /etc/kubernetes/kubestage/registry/htpasswd",
-        ("Registry | The registry's users", "Registry | registry"),
+        ("Registry | Users that the cluster keeps",),
     ),
     Drift("cp1", f"{KUBECTL} -n default delete secret registry-pull", ("Registry | registry",)),
     Drift("cp1", f"{KUBECTL} -n dashboard delete ingress dashboard", ("Dashboard | Dashboard",)),
@@ -256,6 +256,10 @@ def names_of(kind: str) -> set[str]:
     return set(kubectl("get", kind, "--output=name").split())
 
 
+# The CA stays, as it does on the host.
+WITH_THE_CLUSTER = {f"Namespace /{PLATFORM_NAMESPACE}", f"Secret {PLATFORM_NAMESPACE}/certificates"}
+
+
 def traces(host: str) -> list[str]:
     """What of the platform is on a host, its CA aside: that goes with the cluster."""
     files = (
@@ -299,10 +303,11 @@ def none_stays() -> None:
     before = ours()
     deploy(*none)
     assert before > ours()
-    assert ours() <= in_manifests()
+    assert ours() - WITH_THE_CLUSTER <= in_manifests()
     assert on("cp1", f"ls {MANIFESTS}").split() == ["flannel.yaml", "kubestage-reserved-node-ports.yaml"]
     assert names_of("namespaces") == {
-        f"namespace/{name}" for name in ("default", "kube-flannel", "kube-node-lease", "kube-public", "kube-system")
+        f"namespace/{name}"
+        for name in ("default", "kube-flannel", "kube-node-lease", "kube-public", "kube-system", PLATFORM_NAMESPACE)
     }
     for kind in (
         "customresourcedefinitions",
