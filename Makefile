@@ -9,15 +9,16 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 # What a failed step names as the command to go on.
-demo test lint unit lab-test verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv aliyun: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
+demo test lint unit lab-test test-life verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv aliyun: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
 demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
-.PHONY: help setup setup-tests venv aliyun demo test lint unit lab-test new ports verify kubeconfig status rebuild picture dashboard-token trust bench lab-up lab-down clean
+.PHONY: help setup setup-tests venv aliyun demo test lint unit lab-test test-life new ports verify kubeconfig status rebuild picture dashboard-token trust bench lab-up lab-down clean
 
 help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
 	@echo 'make test         lint, unit tests, lab tests'
 	@echo 'make lint unit    only those'
+	@echo 'make test-life    more lab tests: faults of hosts and people, rebuilds'
 	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'
 	@echo 'make aliyun       that, and what inventory/aliyun.py needs: the SDK of Alibaba Cloud'
 	@echo 'make new          an inventory for hosts of your own; NAME=staging'
@@ -63,7 +64,11 @@ lab-test: setup-tests lint unit
 	$(BIN)/python -m lab build
 	$(BIN)/python -m pytest tests/unit/test_connections.py
 	$(BIN)/python -m pytest tests/lab/test_lab_hosts.py
-	$(BIN)/python -m pytest tests/lab --ignore tests/lab/test_lab_hosts.py
+	$(BIN)/python -m pytest tests/lab --ignore tests/lab/test_lab_hosts.py -m 'not life' --durations 10
+
+test-life: setup-tests
+	$(BIN)/python -m lab build
+	$(BIN)/python -m pytest tests/lab -m life --durations 10
 
 new: venv
 	@test -n '$(NAME)' || { echo 'Name the cluster: make new NAME=staging' >&2; exit 1; }

@@ -200,9 +200,15 @@ def _leave(target: Target, rebuild: Rebuild) -> None:
         _kubectl(target, f"{command} 2>&1", f"kubectl {command}, by hand, shows what is in the way; then run again")
 
     rebuild.step("drain", drain)
+    # With its pods: a node that is back within a minute under this name would have them, and count their restarts.
+    pods = f"delete pods --all-namespaces --field-selector spec.nodeName={name} --force --grace-period 0"
     rebuild.step(
         "remove the node",
-        lambda: _kubectl(target, f"delete node {name} --ignore-not-found 2>&1", f"kubectl describe node {name}"),
+        lambda: _kubectl(
+            target,
+            f"delete node {name} --ignore-not-found 2>&1 && {KUBECTL} {pods} 2>&1",
+            f"kubectl describe node {name}",
+        ),
     )
 
 

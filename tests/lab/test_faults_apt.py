@@ -12,6 +12,8 @@ from kubestage.kubernetes import CERTS_D
 from kubestage.render.runtime import DOCKER_CONFIG, MIRROR_MARK, UNITS
 from tests.lab.commands import deploy, on
 
+pytestmark = pytest.mark.life
+
 RUNTIME = "Runtime | Services of containerd and Docker"
 SOURCES = "/etc/apt/sources.list.d/kubestage.list"
 THEIR_KEY = "/etc/apt/keyrings/docker.asc"

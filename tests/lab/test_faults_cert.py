@@ -8,12 +8,15 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from kubestage.certificates import pem
 from kubestage.kubernetes import ADMIN_CONF, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER
 from tests.lab.commands import INVENTORY, deploy, kubectl, kubestage, on, settle, verify
+
+pytestmark = pytest.mark.life
 
 PKI = "/etc/kubernetes/pki"
 LEAVES = {

@@ -14,6 +14,8 @@ import pytest
 from lab.definition import host_data
 from tests.lab.commands import PYINFRA, deploy, environment, kubectl, kubectl_json, on, settle
 
+pytestmark = pytest.mark.life
+
 TAINT = {"key": "lab/try", "value": "yes", "effect": "PreferNoSchedule"}
 
 

@@ -9,9 +9,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from kubestage.kubernetes import KUBECTL, STATIC_PODS_FILES, STATIC_PODS_WORKED
 from lab.definition import CHECKOUT
 from tests.lab.commands import deploy, deploy_command, environment, kubectl, lab, on, settle, verify
+
+pytestmark = pytest.mark.life
 
 CHANGE = "Control plane | API server, controller manager, scheduler, etcd"
 MANIFESTS = "/etc/kubernetes/manifests"

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import base64
 
+import pytest
+
 from kubestage.kubernetes import RESET
 from tests.lab.commands import deploy, kubectl, kubectl_json, on, settle, verify
+
+pytestmark = pytest.mark.life
 
 THEIRS = b"10.1.1.1 d\xe9p\xf4t\n"
 # Made at boot by a package of the distribution: it has no swap unit.

@@ -11,6 +11,8 @@ import pytest
 from lab.definition import CHECKOUT
 from tests.lab.commands import INVENTORY, PYINFRA, deploy, environment, on
 
+pytestmark = pytest.mark.life
+
 
 @pytest.fixture(autouse=True)
 def _cluster(cluster: None) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.lab.commands import deploy, deploy_refused, lab, on, settle
 
+pytestmark = pytest.mark.life
+
 DROPPED = {
     "w2": "INPUT -p udp --dport 8472 -j DROP",
     "cp1": "INPUT -s 10.77.0.13 -p tcp --dport 10250 -j DROP",

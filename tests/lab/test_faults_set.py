@@ -14,6 +14,8 @@ from kubestage.kubernetes import FIELD_MANAGER, MANIFESTS, STACK_LABEL
 from kubestage.settings.values import STACKS
 from tests.lab.commands import deploy, kubectl, kubectl_json, on, settle
 
+pytestmark = pytest.mark.life
+
 NAMESPACE = "kube-system"  # that of metrics-server, among others' objects
 
 

@@ -8,8 +8,12 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from lab.definition import CHECKOUT
 from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, lab, on, verify
+
+pytestmark = pytest.mark.life
 
 STEPS = ("drain", "remove the node", "stop", "replace the disk", "start", "take over the host key", "wait for SSH")
 

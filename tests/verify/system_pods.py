@@ -85,4 +85,6 @@ def is_in_a_loop(status: Any, now: datetime) -> bool:
     this, last = running or ended, status.last_state.terminated if status.last_state else None
     if status.restart_count < LOOP_DEATHS or not (last and last.started_at and this and this.started_at):
         return False
+    if last.reason == "Unknown":  # containerd's word for what ended with its host, as in a reboot
+        return False
     return bool(last.finished_at - last.started_at < LOOP_LIFE and now - this.started_at < LOOP_LIFE)
