@@ -6,18 +6,11 @@ kubernetes_package_revision = "1.1"  # Debian revision of the kubernetes package
 docker_version = "29.9.3"  # of docker-ce and docker-ce-cli
 containerd_version = "2.4.2"  # of containerd.io; kubelet 1.36 needs containerd 2
 
-# --- Images: upstream's own names, whatever mirror serves them -------------------------------------------------------
+# --- Images: upstream's own names, whatever mirror serves them; stacks have their own ---------------------------------
 pause_image = "registry.k8s.io/pause:3.10.2"
 flannel_image = "ghcr.io/flannel-io/flannel:v0.28.4"
 flannel_cni_plugin_image = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel1"
 busybox_image = "docker.io/library/busybox:1.35.0"  # runs the checks of `make verify`, and makes volumes' folders
-contour_image = "ghcr.io/projectcontour/contour:v1.33.8"
-envoy_image = "docker.io/envoyproxy/envoy:distroless-v1.38.3"
-registry_image = "docker.io/library/registry:3.1.2"
-metrics_server_image = "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
-local_path_provisioner_image = "docker.io/rancher/local-path-provisioner:v0.0.30"
-headlamp_image = "ghcr.io/headlamp-k8s/headlamp:v0.45.0"
-kube_web_view_image = "docker.io/hjacobs/kube-web-view:21.2.0"
 
 # --- Where packages, images and files come from ----------------------------------------------------------------------
 mirror = "upstream"  # a name in mirrors
@@ -93,6 +86,8 @@ kubeadm_ignore_preflight = []  # names of kubeadm's own checks to skip; "all" is
 
 # --- Platform --------------------------------------------------------------------------------------------------------
 stacks = ["ingress", "dashboard", "registry", "storage", "metrics"]  # a run removes those that are not listed
+# A stack's own settings are a mapping of its name, of what differs: registry = {"size": "50Gi"}. README has them all;
+# they are written, with their defaults, in kubestage/stacks/NAME.py.
 domain = "kubestage.test"  # the platform's sites are https://NAME.<domain>
 
 ca_certificate = ""  # of your own CA: a PEM file on your machine; empty: a CA is made once, on the control plane
@@ -103,21 +98,9 @@ wildcard_key = ""  # its key: a PEM file on your machine
 http_port = 80  # the NodePort of the sites; 0: HTTPS alone
 https_port = 443
 http_redirect = True  # send requests to the platform's own sites from HTTP to HTTPS; needs http_port 80, https_port 443
-ingress_replicas = None  # of Contour, which tells the Envoys what to serve, and of the default backend; None: 1 or 2
-ingress_traffic_policy = "Local"  # "Local": sites see clients' addresses; "Cluster": any node serves for any other
-contour_crds_url = "https://raw.githubusercontent.com/projectcontour/contour/v1.33.8/examples/contour/01-crds.yaml"
-contour_crds_sha256 = "c02ed88146211c84edcafb718191f403ab35d8a9c6593bdc244338d20e8461b2"
 
-dashboard_flavour = "headlamp"  # or "kube-web-view"
-dashboard_admin = False  # True: whoever is let in may change everything, by headlamp
-
-registry_users = {}  # name -> password; empty: one user "kubestage" with a password that is made once
-registry_size = "20Gi"  # of its volume
-registry_cleanup = "30 3 * * 0"  # when unused layers are deleted: cron's five fields, in UTC
-registry_pull_namespaces = ["default"]  # where the Secret registry-pull is kept, for pods' imagePullSecrets
 
 storage_class = ""  # of your own, for the platform's volumes; empty: that of the stack "storage"
-storage_path = "/var/lib/kubestage/volumes"  # where the stack "storage" keeps volumes on each node
 # Your own: name -> a file or folder here, {"folder": PATH, "kustomize": FOLDER_IN_IT}, or {"url": URL, "sha256": SUM}.
 manifests = {}
 

@@ -27,7 +27,7 @@ mirrors = {
 }
 
 domain = "lab.test"
-dashboard_flavour = "kube-web-view" if _builds() else "headlamp"  # Headlamp's image can't be built here
+dashboard = {"flavour": "kube-web-view" if _builds() else "headlamp"}  # Headlamp's image can't be built here
 
 cgroup_driver = "cgroupfs"  # a container's systemd does not own its cgroup tree
 kubelet_config = {

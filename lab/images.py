@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubestage.stacks.dashboard import DashboardSettings
+from kubestage.stacks.ingress import IngressSettings
+from kubestage.stacks.metrics import MetricsSettings
+from kubestage.stacks.registry import RegistrySettings
+from kubestage.stacks.storage import StorageSettings
 from lab import build
 from lab.build import PROGRAMS, Program, product
 from lab.cache import digest, entry
@@ -79,13 +84,13 @@ def catalogue() -> list[Image]:
         Image(product()["flannel_image"], (build.FLANNEL,), base=NETWORK_PACKAGES),
         Image(product()["flannel_cni_plugin_image"], (build.FLANNEL_CNI_PLUGIN, build.BUSYBOX)),
         Image(product()["busybox_image"], (build.BUSYBOX,), applets=True),
-        Image(product()["contour_image"], (build.CONTOUR,)),
-        Image(product()["envoy_image"], (build.ENVOY,), base=NETWORK_PACKAGES),  # for its libc
-        Image(product()["registry_image"], (build.REGISTRY,)),
-        Image(product()["metrics_server_image"], (build.METRICS_SERVER,)),
-        Image(product()["local_path_provisioner_image"], (build.LOCAL_PATH_PROVISIONER,)),
+        Image(IngressSettings().contour_image, (build.CONTOUR,)),
+        Image(IngressSettings().envoy_image, (build.ENVOY,), base=NETWORK_PACKAGES),  # for its libc
+        Image(RegistrySettings().image, (build.REGISTRY,)),
+        Image(MetricsSettings().image, (build.METRICS_SERVER,)),
+        Image(StorageSettings().image, (build.LOCAL_PATH_PROVISIONER,)),
         Image(
-            product()["kube_web_view_image"],
+            DashboardSettings().kube_web_view_image,
             (build.KUBE_WEB_VIEW,),
             {"PYTHON": build.IMAGE_PYTHON},
             base=PYTHON_PACKAGES,

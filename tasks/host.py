@@ -6,7 +6,8 @@ from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
 from kubestage.operations import files, system, systemd
-from kubestage.settings.values import SITES, SYSCTLS
+from kubestage.settings.values import SYSCTLS
+from kubestage.stacks import catalogue
 
 MODULES = ("overlay", "br_netfilter")
 TIME_SYNC_UNITS = ("chrony.service", "systemd-timesyncd.service", "ntpsec.service")
@@ -30,7 +31,7 @@ def prepare(plan: HostPlan) -> None:
     )
     system.hostname(wanted=plan.name, name="Host name")
     # Every node has an Envoy, so its own programs ask it and no other.
-    sites = {f"{name}.{plan.settings.domain}": plan.address for name in SITES if name in plan.settings.stacks}
+    sites = dict.fromkeys(catalogue.sites(plan.settings), plan.address)
     system.hosts_file(addresses={**plan.addresses, **sites}, name="/etc/hosts")
     system.no_swap(name="No swap")
     files.write(files=boot_files, name="Files for the next boot")

@@ -7,7 +7,7 @@ from pyinfra import inventory
 from kubestage.cluster.folder import STATE
 from kubestage.cluster.plan import HostPlan
 from kubestage.operations import overview
-from kubestage.output.overview import Place
+from kubestage.stacks.stack_type import Place
 
 
 def show(plan: HostPlan) -> None:

@@ -102,7 +102,7 @@ def volumes(hosts: ClusterHosts) -> Iterator[Problem]:
         others = {disk.system.mount for disk in disks(hosts, settings, report)}
         if "storage" in hosts.common.stacks and system.free_mib < least and system.mount not in others:
             yield hosts.wrong(
-                "storage_path",
+                "storage.path",
                 f"too little is free on its file system: {system.free_mib} MiB, and at least {least} MiB is asked for",
                 "choose a folder on a larger disk, make room there, or lower require_disk_mib for the host",
                 name,

@@ -13,6 +13,7 @@ from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import ALL_HOSTS
 from kubestage.settings.model import Invalid
 from kubestage.settings.read import read
+from kubestage.stacks import catalogue
 
 # Rules about settings that are valid in themselves; see kubestage.checks.settings.
 RULES = (*settings.RULES, *platform.RULES, *own_certificates.RULES, *component_files.RULES, *own_manifests.RULES)
@@ -24,7 +25,7 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
 
     Raises SettingsError with all problems of all hosts.
     """
-    cluster, problems = read(hosts, groups)
+    cluster, problems = read(hosts, groups, {name: kind.settings for name, kind in catalogue.STACKS.items()})
     for rule in RULES:
         problems += _told(rule, cluster)
     for name, own in cluster.hosts.items():
@@ -33,9 +34,12 @@ def load(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[s
     if problems:
         raise SettingsError(_merge(problems, set(hosts)))
     common = cluster.common
-    fits = {"schedule_on_control_plane": cluster.alone, "ingress_replicas": max(1, min(2, cluster.room))}
-    fitted = common.model_copy(update={name: fit for name, fit in fits.items() if getattr(common, name) is None})
-    return replace(cluster, common=fitted)
+    stacks = {
+        name: common.by_stack[name].model_copy(update=kind.fits(cluster)) for name, kind in catalogue.STACKS.items()
+    }
+    if common.schedule_on_control_plane is None:
+        common = common.model_copy(update={"schedule_on_control_plane": cluster.alone})
+    return replace(cluster, common=common.with_stacks(stacks))
 
 
 def _told(rule: Callable[..., Iterator[Problem]], *about: object) -> Iterator[Problem]:

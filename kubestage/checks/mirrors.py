@@ -14,9 +14,9 @@ from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.mirror_images import FORBIDDEN
 from kubestage.render import images
 from kubestage.settings import ClusterSettings, HostSettings, Problem
-from kubestage.settings.values import DASHBOARD_FLAVOURS
+from kubestage.stacks.dashboard import FLAVOURS
 
-_DASHBOARDS = {f"{flavour.replace('-', '_')}_image": flavour for flavour in DASHBOARD_FLAVOURS}
+_DASHBOARDS = {f"dashboard.{flavour.replace('-', '_')}_image": flavour for flavour in FLAVOURS}
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ def refused(hosts: ClusterHosts, answers: Mapping[str, Mapping[str, Mapping[str,
                 continue
             told = "; ".join(f"{urlsplit(url).netloc}: {why}" for url, why in said.items())
             setting = _setting(hosts.common, image)
-            flavours = [flavour for flavour in DASHBOARD_FLAVOURS if flavour != _DASHBOARDS.get(setting)]
+            flavours = [flavour for flavour in FLAVOURS if flavour != _DASHBOARDS.get(setting)]
             registry = image.partition("/")[0]
             yield Problem(
                 ", ".join(known.hosts),
                 f"no mirror serves this image: {told}",
-                (f'set dashboard_flavour = "{flavours[0]}", or ' if setting in _DASHBOARDS else "")
+                (f'set dashboard.flavour = "{flavours[0]}", or ' if setting in _DASHBOARDS else "")
                 + f'name a mirror that has it: registry_mirrors = {{"{registry}": ["https://..."]}}',
                 setting,
                 image,
@@ -100,8 +100,7 @@ def _no_answer(why: str) -> bool:
 
 def _setting(settings: ClusterSettings, image: str) -> str:
     """The one that names it."""
-    names = [name for name in ClusterSettings.model_fields if name.endswith("_image")]
-    return next((name for name in names if getattr(settings, name) == image), "image")
+    return next((name for name, named in settings.images.items() if named == image), "image")
 
 
 def silent(hosts: ClusterHosts) -> Iterator[str]:

@@ -6,12 +6,14 @@ Each rule ends where it asks for a setting that has no valid value: that one is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
-from kubestage.settings import Cluster, ClusterSettings, HostSettings, Problem
-from kubestage.settings.values import (
-    NAMESPACES,
-    SITES,
-)
+from kubestage.settings import Cluster, HostSettings, Problem
+from kubestage.settings.cluster import ALL_HOSTS
+from kubestage.settings.model import Invalid
+from kubestage.settings.values import near
+from kubestage.stacks import catalogue, network
+from kubestage.stacks.registry import RegistrySettings
 
 _HTTP, _HTTPS = 80, 443  # what browsers ask where an address names no port
 
@@ -21,19 +23,31 @@ def stacks(cluster: Cluster) -> Iterator[Problem]:
     doubled = sorted({name for name in s.stacks if s.stacks.count(name) > 1})
     if doubled:
         yield cluster.wrong("stacks", f"it names {', '.join(doubled)} more than once", "name it once")
-    needs_ingress = [name for name in SITES if name in s.stacks]
+    for number, name in enumerate(s.stacks):
+        if name not in catalogue.STACKS:
+            yield Problem(
+                ALL_HOSTS,
+                f"no such stack{near(name, catalogue.STACKS)}",
+                f"use one of: {', '.join(sorted(catalogue.STACKS))}",
+                f"stacks.{number}",
+                name,
+            )
+    needs_ingress = [name for name in catalogue.site_names() if name in s.stacks]
     if needs_ingress and "ingress" not in s.stacks:
         yield cluster.wrong(
             "stacks",
             f"{' and '.join(needs_ingress)} can't be reached without ingress",
             f'add "ingress", or leave out {" and ".join(needs_ingress)}',
         )
-    if "registry" in s.stacks and "storage" not in s.stacks and not s.storage_class:
-        yield cluster.wrong(
-            "stacks",
-            "registry keeps its images on a volume, and nothing makes one",
-            'add "storage", or set storage_class to a StorageClass of your own',
-        )
+
+
+def of_stacks(cluster: Cluster) -> Iterator[Problem]:
+    """What the stacks that are on say of their own settings."""
+    for name, kind in catalogue.STACKS.items():
+        if name in cluster.common.stacks:
+            for rule in kind.rules:
+                with suppress(Invalid):
+                    yield from rule(cluster)
 
 
 def site_ports(cluster: Cluster) -> Iterator[Problem]:
@@ -80,29 +94,6 @@ def redirect(cluster: Cluster) -> Iterator[Problem]:
     yield cluster.wrong("http_redirect", why, remedy)
 
 
-def replicas(cluster: Cluster) -> Iterator[Problem]:
-    room = cluster.room
-    if not room and cluster.alone:
-        return  # what is wrong there is told of already
-    s = cluster.common
-    if "ingress" in s.stacks and (s.ingress_replicas or 1) > room:
-        yield cluster.wrong(
-            "ingress_replicas",
-            f"only {room} of the nodes take{'s' if room == 1 else ''} any pod" if room else "no node takes any pod",
-            f"set it to {room}, or add workers" if room else "leave a worker without a taint in node_taints",
-        )
-
-
-def dashboard(cluster: Cluster) -> Iterator[Problem]:
-    s = cluster.common
-    if "dashboard" in s.stacks and s.dashboard_admin and s.dashboard_flavour == "kube-web-view":
-        yield cluster.wrong(
-            "dashboard_admin",
-            "kube-web-view changes nothing, whoever is let in",
-            'set it to False, or dashboard_flavour = "headlamp"',
-        )
-
-
 def site_domain(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
     if _asked_of_the_cluster(s.domain, s.cluster_domain):
@@ -119,13 +110,13 @@ _EXAMPLES = ("lab.test", "platform.example")
 
 def _asked_of_the_cluster(domain: str, cluster_domain: str) -> bool:
     """Whether a site of that domain, or the domain itself, is a name in the cluster's own."""
-    names = (domain, *(f"{name}.{domain}" for name in SITES))
+    names = (domain, *(f"{name}.{domain}" for name in catalogue.site_names()))
     return any(f".{name}".endswith(f".{cluster_domain}") for name in names)
 
 
 def site_names(cluster: Cluster) -> Iterator[Problem]:
     s = cluster.common
-    for site in (f"{name}.{s.domain}" for name in SITES if name in s.stacks):
+    for site in catalogue.sites(s):
         if site in cluster.raw:
             yield Problem(
                 site,
@@ -150,10 +141,8 @@ def own_registry(cluster: Cluster, host: str, own: HostSettings) -> Iterator[Pro
 
 def images(cluster: Cluster) -> Iterator[Problem]:
     """The registry comes up after what it stands on: a cold start would never end."""
-    names = [name for name in ClusterSettings.model_fields if name.endswith("_image")]
     s = cluster.common
-    for name in names:
-        image: str = getattr(s, name)
+    for name, image in s.images.items():
         if "registry" in s.stacks and image.startswith(f"{s.site('registry')}/"):
             yield cluster.wrong(
                 name,
@@ -163,11 +152,13 @@ def images(cluster: Cluster) -> Iterator[Problem]:
 
 
 def pull_namespaces(cluster: Cluster) -> Iterator[Problem]:
+    """Their labels are what the stacks' own manifests say: nobody else may have a say in them."""
     s = cluster.common
-    for name in s.registry_pull_namespaces:
-        if name in NAMESPACES:
+    theirs = {network.FLANNEL, *(kind.namespace for kind in catalogue.STACKS.values())}
+    for name in s.of(RegistrySettings).pull_namespaces:
+        if name in theirs:
             yield cluster.wrong(
-                "registry_pull_namespaces",
+                "registry.pull_namespaces",
                 f'the namespace "{name}" is the platform\'s own',
                 "leave it out: pods of yours belong in a namespace of yours",
             )
@@ -177,8 +168,7 @@ RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     stacks,
     site_ports,
     redirect,
-    replicas,
-    dashboard,
+    of_stacks,
     site_domain,
     site_names,
     images,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.settings import Problem
-from kubestage.stacks.registry import CLAIM, NAMESPACE
+from kubestage.stacks.registry import CLAIM, NAMESPACE, RegistrySettings
 from kubestage.stacks.storage import STORAGE_CLASS, storage_class
 
 REGISTRY = f"{NAMESPACE}/{CLAIM}"
@@ -47,9 +47,9 @@ def registry(hosts: ClusterHosts) -> Iterator[Problem]:
             f"set it back; {_BEGIN_ANEW}",
             "the cluster",
         )
-    elif volume.storage_class == STORAGE_CLASS and volume.size != _as_kept(common.registry_size):
+    elif volume.storage_class == STORAGE_CLASS and volume.size != _as_kept(common.of(RegistrySettings).size):
         yield hosts.wrong(
-            "registry_size",
+            "registry.size",
             f"the registry's volume was made with {volume.size}, and {STORAGE_CLASS} changes no volume's size",
             f"set it back (a volume of {STORAGE_CLASS} may grow as long as there is room on its disk); {_BEGIN_ANEW}",
             "the cluster",

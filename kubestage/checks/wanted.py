@@ -14,6 +14,7 @@ from kubestage.facts.host_report.wanted import (
 )
 from kubestage.render import images
 from kubestage.settings import ClusterSettings, HostSettings
+from kubestage.stacks.storage import StorageSettings
 
 
 def folders(settings: ClusterSettings, own: HostSettings) -> dict[str, str]:
@@ -25,7 +26,7 @@ def folders(settings: ClusterSettings, own: HostSettings) -> dict[str, str]:
         IMAGES: "/var/lib/containerd",
         DOCKER: docker if isinstance(docker, str) and docker.startswith("/") else "/var/lib/docker",
         CNI: "/opt/cni/bin",
-        VOLUMES: settings.storage_path,
+        VOLUMES: settings.of(StorageSettings).path,
     }
 
 

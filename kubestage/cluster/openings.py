@@ -11,6 +11,7 @@ from kubestage.render import images
 from kubestage.settings import Cluster, PortRange
 from kubestage.settings.cluster import CONTROL_PLANE, ssh_port
 from kubestage.settings.values import ETCD_PORTS, FLANNEL_VXLAN_PORT, KUBELET_PORT, is_host_name
+from kubestage.stacks.catalogue import chosen
 
 # Who is at an end, beside CONTROL_PLANE.
 NODES = "nodes"  # every host, of the control plane or a worker
@@ -143,8 +144,7 @@ def mirrors(cluster: Cluster) -> list[tuple[str, int]]:
         profile = own.profile
         addresses |= {profile.kubernetes_apt, profile.kubernetes_key, profile.docker_apt, profile.docker_key}
         addresses |= {address for registry in images.registries(s) for address in images.asked(own, registry)}
-        if "ingress" in s.stacks:
-            addresses.add(profile.file(s.contour_crds_url))
+        addresses |= {profile.file(each.url) for stack in chosen(s).values() for each in stack.upstream}
     urls = [urlsplit(address) for address in addresses]
     return sorted({(url.hostname or "", url.port or (80 if url.scheme == "http" else 443)) for url in urls})
 

@@ -8,8 +8,14 @@ import sys
 from kubestage.cluster.inventory import TargetError, read
 from kubestage.commands.api import Api, connected
 from kubestage.settings import ClusterSettings
-from kubestage.settings.values import DASHBOARD_FLAVOURS
-from kubestage.stacks.dashboard import NAMESPACE, PEOPLE, TOKEN_LIFETIME_S, token_audiences
+from kubestage.stacks.dashboard import (
+    FLAVOURS,
+    NAMESPACE,
+    PEOPLE,
+    TOKEN_LIFETIME_S,
+    DashboardSettings,
+    token_audiences,
+)
 
 
 def main(given: argparse.Namespace) -> int:
@@ -27,15 +33,16 @@ def main(given: argparse.Namespace) -> int:
     minutes = TOKEN_LIFETIME_S // 60
     site = f"https://{settings.site('dashboard')}"
     print(f"As {how} it lets you in at {site} ({flavour}) for {minutes} minutes.", file=sys.stderr)
-    if flavour != settings.dashboard_flavour:
-        print(f"Settings want {settings.dashboard_flavour}, which a run brings: {target.deploy}", file=sys.stderr)
+    wanted = settings.of(DashboardSettings).flavour
+    if flavour != wanted:
+        print(f"Settings want {wanted}, which a run brings: {target.deploy}", file=sys.stderr)
     return 0
 
 
 def running_flavour(api: Api) -> str:
     """The dashboard that is in the cluster, whatever settings say; "" for none."""
     names = (each["metadata"]["name"] for each in api.items(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"))
-    return next((name for name in names if name in DASHBOARD_FLAVOURS), "")
+    return next((name for name in names if name in FLAVOURS), "")
 
 
 def new_token(api: Api, settings: ClusterSettings, flavour: str) -> str:

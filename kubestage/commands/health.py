@@ -19,15 +19,7 @@ from kubestage.commands.web import Site, SiteError
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.pressure import by_summary, conditions, pressures, told
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.catalogue import chosen
-
-# Stack -> the site by which it is asked for, and what it says to whom it does not know. That of the ingress is one that
-# nobody has made: its default backend answers, as it does for a site that should be there and is not.
-SITES = {
-    "ingress": ("no-such-site", (404,)),
-    "dashboard": ("dashboard", (200, 401)),
-    "registry": ("registry", (200, 401)),
-}
+from kubestage.stacks.catalogue import STACKS, chosen
 
 
 @dataclass(frozen=True)
@@ -96,10 +88,11 @@ def ask_sites(settings: ClusterSettings, addresses: Mapping[str, str], ca: Path 
     if "ingress" not in settings.stacks:
         return {}
     context = ssl.create_default_context(cafile=ca)
-    asked = [(stack, node) for stack in SITES if stack in settings.stacks for node in addresses]
+    names = {name: kind.site.name for name, kind in STACKS.items() if kind.site and name in settings.stacks}
+    asked = [(stack, node) for stack in names for node in addresses]
 
     def ask(stack: str, node: str) -> Answer:
-        return ask_site(addresses[node], settings.https_port, f"{SITES[stack][0]}.{settings.domain}", context)
+        return ask_site(addresses[node], settings.https_port, f"{names[stack]}.{settings.domain}", context)
 
     answers: dict[str, dict[str, Answer]] = {}
     with ThreadPoolExecutor() as pool:
@@ -162,8 +155,9 @@ def _not_ready(workloads: Iterable[Workload], ready: Mapping[Workload, tuple[int
 
 def _not_served(stack: str, answers: Mapping[str, Answer]) -> list[str]:
     nodes: dict[str, list[str]] = {}
+    site = STACKS[stack].site
     for node, answer in answers.items():
-        if answer.error or answer.status not in SITES[stack][1]:
+        if answer.error or (site and answer.status not in site.statuses):
             nodes.setdefault(answer.error or f"HTTP {answer.status}", []).append(node)
     return [f"at {', '.join(where)}: {what}" for what, where in nodes.items()]
 

@@ -16,10 +16,11 @@ from kubestage.commands.api import Api, connected
 from kubestage.commands.health import ask_sites, platform_health, readiness, shortages, summaries
 from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
 from kubestage.output.kept import LastRun, last_run
-from kubestage.output.overview import Overview, Place, overview
+from kubestage.output.overview import Overview, overview
 from kubestage.output.overview import text as overview_text
 from kubestage.output.table import table
 from kubestage.stacks.catalogue import chosen
+from kubestage.stacks.stack_type import Place
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from kubestage.certificates import pem
 from kubestage.cluster.inventory import TargetError, read
 from kubestage.settings import ClusterSettings
-from kubestage.settings.values import SITES
+from kubestage.stacks import catalogue
 
 
 def main(given: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def trust(path: Path, ca: str, cluster: str) -> str:
 
 def names(settings: ClusterSettings, addresses: Sequence[str]) -> str:
     """What makes a system find the sites; `addresses` are those of the nodes, each of which serves all sites."""
-    sites = " ".join(f"{name}.{settings.domain}" for name in SITES if name in settings.stacks)
+    sites = " ".join(catalogue.sites(settings))
     numeric = next((address for address in addresses if _is_numeric(address)), "ADDRESS")
     return "\n".join(
         [

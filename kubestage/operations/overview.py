@@ -9,8 +9,9 @@ from pyinfra import host, logger
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
 
-from kubestage.output.overview import Place, overview, text
+from kubestage.output.overview import overview, text
 from kubestage.settings import ClusterSettings
+from kubestage.stacks.stack_type import Place
 
 
 @operation()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand
@@ -12,10 +12,10 @@ from pyinfra.api.operation import operation
 from kubestage.cluster.answers import ask
 from kubestage.facts.kubernetes import ManifestsApplied
 from kubestage.facts.own_manifests import OBJECTS, Folders, ManifestObjects
-from kubestage.facts.stack_objects import ObjectName, StackObjects
-from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
+from kubestage.facts.stack_objects import StackObjects
+from kubestage.kubernetes import APPLY
 from kubestage.operations.files import downloaded, write
-from kubestage.operations.stacks import deletion, in_cluster_of, pruned
+from kubestage.operations.stacks import deletion, in_cluster_of, is_among, pruned, served
 from kubestage.stacks.own_manifests import FOLDER, OwnManifests, is_own
 
 
@@ -31,33 +31,25 @@ def kept(
         yield from downloaded._inner(address, own.downloaded, own.source.sha256)
     else:
         yield from write._inner(own.files(), whole=own.folder)
-    same = ask(ManifestsApplied, parts=[own.printed]).same
+    same = ask(ManifestsApplied, parts=[own.labelled()]).same
     if not same:
         yield StringCommand(_apply(own, timeout_s))
     before = in_cluster_of(lambda one: one.stack == own.label, seen)
     wanted = ask(ManifestObjects, command=own.labelled(OBJECTS)) if before else None
-    surplus = [one for one in before if wanted is not None and not _is_of(one.name, wanted)]
+    surplus = [one for one in before if wanted is not None and not is_among(one.name, wanted)]
     if surplus:
         yield from pruned(surplus, timeout_s)
     elif same:
         host.noop("in the cluster as it should be")
 
 
-def _is_of(name: ObjectName, wanted: Collection[ObjectName]) -> bool:
-    alike = ObjectName(name.group, name.kind, "", name.name)
-    return name in wanted or (name.namespace in ("", "default") and alike in wanted)
-
-
 def _apply(own: OwnManifests, timeout_s: int) -> str:
     # A namespace, or the definition of a kind, may come after what is of it: what can be applied is, and then the rest.
-    established = f"{KUBECTL} wait --for condition=Established --timeout {timeout_s}s"
-    definitions = f"customresourcedefinitions --selector {STACK_LABEL}={own.label}"
     return (
-        f"manifests=$({own.printed}) || exit\n"
+        f"manifests=$({own.labelled()}) || exit\n"
         f"apply() {{ printf '%s\\n' \"$manifests\" | {APPLY} -f -; }}\n"
         f"said=$(apply 2>&1) || {{\n"
-        f'    if [ -n "$({KUBECTL} get {definitions} --output name)" ]; then {established} {definitions} || exit; fi\n'
-        f"    apply\n}}"
+        f"    {served(own.label, timeout_s)} || exit\n    apply\n}}"
     )
 
 

@@ -19,8 +19,7 @@ from kubestage.cluster.shell import run_on
 from kubestage.facts.registry import HTPASSWD, PULL_CONFIG, SUMS, USERS, RegistryLogins
 from kubestage.host_file import HostFile
 from kubestage.operations.files import put
-from kubestage.settings.values import PASSWORD_BYTES
-from kubestage.stacks.registry import DEFAULT_USER
+from kubestage.stacks.registry import DEFAULT_USER, PASSWORD_BYTES
 
 # The cost with which the registry compares what is no user's at all: an answer's time tells nobody who is one.
 _BCRYPT_COST = 5

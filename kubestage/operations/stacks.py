@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
@@ -12,73 +11,71 @@ from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
-from kubestage.facts.files import FileStates
+from kubestage.facts.files import Missing
 from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
+from kubestage.facts.own_manifests import OBJECTS, ManifestObjects
+from kubestage.facts.printed import Printed
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
 from kubestage.operations.explained import or_explained
 from kubestage.operations.files import write
-from kubestage.stacks.stack import Secret, Stack
+from kubestage.stacks.stack import Stack
 
-
-def _namespace(name: str) -> str:
-    """The command that prints the Namespace's manifest: nothing but its name, so that its owner's labels stay."""
-    return f"printf 'apiVersion: v1\\nkind: Namespace\\nmetadata:\\n  name: \"{name}\"\\n'"
-
-
-def _manifest(stack: Stack, lines: str = "") -> str:
-    """The command that prints the stack's manifest, filled in: all of it, or what sed's `lines` leaves."""
-    if not stack.filled and not lines:
-        return f"cat {stack.manifest.path}"
-    values = "".join(f"v{number}=$({command}) && " for number, command in enumerate(stack.filled.values()))
-    words = [f'"s|{word}|$v{number}|"' for number, word in enumerate(stack.filled)] + [f"'{lines}'"] * bool(lines)
-    return f"{values}sed {' '.join(f'-e {word}' for word in words)} {stack.manifest.path}"
-
-
-def _secret(stack: Stack, secret: Secret) -> str:
-    """The command that prints the Secret's manifest. Its values are on no command line: printf is the shell's own."""
-    lines = [
-        "apiVersion: v1",
-        "kind: Secret",
-        "metadata:",
-        f"  name: {secret.name}",
-        f'  namespace: "{secret.namespace}"',  # "123" and "null" are names
-        "  labels:",
-        f"    {STACK_LABEL}: {stack.name}",
-        f"type: {secret.type}",
-        "data:",
-        *(f"  {key}: %s" for key in secret.keys),
-    ]
-    values = [f"v{number}=$(base64 -w 0 < {shlex.quote(path)})" for number, path in enumerate(secret.keys.values())]
-    words = " ".join(f'"$v{number}"' for number in range(len(values)))
-    text = "\\n".join(lines)
-    return f"{' && '.join(values)} && printf '{text}\\n' {words}"
+_KUSTOMIZE = "kubectl kustomize --load-restrictor LoadRestrictionsNone"  # its files are wherever they are kept
 
 
 def manifest_commands(stacks: Sequence[Stack]) -> list[str]:
-    """Commands that print the stacks' manifests, in the order in which they are applied."""
+    """Commands that print the stacks' manifests, in the order in which they are applied.
+
+    Secrets before what mounts them: a kubelet would hold on to an older one for a minute.
+    """
     parts = []
     for stack in stacks:
-        parts += [_namespace(name) for name in stack.namespaces]
+        parts.append(f"cat {stack.namespaces.path}")
         if stack.secrets:
-            # Before what mounts them: a kubelet would hold on to an older one for a minute.
-            first, rest = _manifest(stack, "/^---$/Q"), _manifest(stack, "1,/^---$/d")
-            parts += [first, *(_secret(stack, secret) for secret in stack.secrets), rest]
-        else:
-            parts.append(_manifest(stack))
+            parts.append(f"{_KUSTOMIZE} {stack.secrets_folder}")
+        parts += [f"cat {stack.manifest.path}", f"cat {stack.record.path}"]
     return parts
 
 
-def _definitions(stack: Stack) -> str:
-    """The command that prints the stack's definitions with its label. kubectl puts nothing between two objects."""
-    label = f"{KUBECTL} label --local -f {stack.definitions} {STACK_LABEL}={stack.name} -o json"
-    return f"d=$({label}) && printf '%s\\n' \"$d\" | sed '1!s/^{{$/---\\n{{/'"
+def _upstream_commands(stack: Stack) -> list[str]:
+    """Commands that print what others have written of the stack, in the order in which it is applied."""
+    return [f"{_KUSTOMIZE} {stack.upstream_folder(number)}" for number in range(len(stack.upstream))]
 
 
-def _apply(parts: Sequence[str]) -> str:
+def apply(parts: Sequence[str]) -> str:
     """The command that applies what `parts` print. By a variable, not a pipe from them: all of it or nothing."""
     return f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | {APPLY} -f -"
+
+
+def served(label: str, timeout_s: int) -> str:
+    """The command that waits until the API server serves the kinds whose definitions have that label, if there are any.
+
+    Objects of a kind can't be applied before.
+    """
+    definitions = f"customresourcedefinitions --selector {STACK_LABEL}={label}"
+    return (
+        f'if [ -n "$({KUBECTL} get {definitions} --output name)" ]; then '
+        f"{KUBECTL} wait --for condition=Established --timeout {timeout_s}s {definitions}; fi"
+    )
+
+
+def _rolled_out(workload: Workload, timeout_s: int) -> str:
+    return (
+        f"{KUBECTL} rollout status --timeout={timeout_s}s --namespace {workload.namespace} "
+        f"{workload.kind.lower()}/{workload.name}"
+    )
+
+
+def _answers(stack: Stack) -> dict[str, str]:
+    """What the stack asks, answered; nothing of it while a run looks ahead at what is not there yet."""
+    printed: dict[str, str] | Unknown = ask(Printed, commands=stack.asked) if stack.asked else {}
+    if not isinstance(printed, Unknown):
+        return printed
+    if host.state.is_executing:
+        raise OperationError(f"{host.name}: {stack.name}: a command for its manifest failed: {printed.reason}")
+    return {}
 
 
 @operation()
@@ -88,31 +85,50 @@ def kept(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> G
     A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew. What a
     stack has put there and its manifest no longer has is deleted. `seen`: what preflight found of the stacks.
     """
-    yield from write._inner([stack.manifest for stack in stacks])
-    definitions = {stack.definitions: _definitions(stack) for stack in stacks if stack.definitions}
+    yield from write._inner([file for stack in stacks for file in stack.files(_answers(stack))])
+    upstream = [part for stack in stacks for part in _upstream_commands(stack)]
     parts = manifest_commands(stacks)
-    applied = ask(ManifestsApplied, parts=[*definitions.values(), *parts])
+    applied = ask(ManifestsApplied, parts=[*upstream, *parts])
     if not applied.same:
-        for path, command in definitions.items():
-            # Objects of a kind can't be applied before the API server serves it.
-            wait = f"{KUBECTL} wait --for condition=Established --timeout {timeout_s}s -f {path}"
-            yield StringCommand(f"{_apply([command])} && {wait}")
+        for stack in stacks:
+            for part, theirs in zip(_upstream_commands(stack), stack.upstream, strict=True):
+                waits = [served(stack.name, timeout_s), *(_rolled_out(each, timeout_s) for each in theirs.workloads)]
+                yield StringCommand(" && ".join([apply([f"cat {stack.namespaces.path}", part]), *waits]))
         readers = (each for stack in stacks for each in stack.readers(applied.config_maps))
         # The restarts go with what is applied: the next run could not tell any more that they are due.
         yield StringCommand(
-            _apply(parts),
+            apply(parts),
             *(
                 f"&& {KUBECTL} rollout restart --namespace {each.namespace} {each.kind.lower()}/{each.name}"
                 for each in readers
                 if each not in applied.restarted
             ),
         )
-    wanted = {stack.name: stack.objects for stack in stacks}
-    surplus = in_cluster_of(lambda one: _is_surplus(one, wanted), seen)
+    surplus = [one for stack in stacks for one in _surplus(stack, seen)]
     if surplus:
         yield from pruned(surplus, timeout_s)
     elif applied.same:
         host.noop("in the cluster as it should be")
+
+
+def _surplus(stack: Stack, seen: StackObjects) -> list[StackObject]:
+    """What the stack has put into the cluster, and has no longer; definitions of kinds stay while it is there."""
+    own = stack.objects
+    found = in_cluster_of(
+        lambda one: one.stack == stack.name and one.name.kind != "CustomResourceDefinition" and one.name not in own,
+        seen,
+    )
+    if not (found and stack.upstream):
+        return found
+    label = f"{KUBECTL} label --local --overwrite --filename - {STACK_LABEL}={stack.name} --output {OBJECTS}"
+    theirs = ask(ManifestObjects, command=f"{{ {' && echo --- && '.join(_upstream_commands(stack))}; }} | {label}")
+    return [one for one in found if theirs is not None and not is_among(one.name, theirs)]
+
+
+def is_among(name: ObjectName, objects: Collection[ObjectName]) -> bool:
+    """Whether it is one of `objects`, of which one without a namespace may be in none or in "default"."""
+    alike = ObjectName(name.group, name.kind, "", name.name)
+    return name in objects or (name.namespace in ("", "default") and alike in objects)
 
 
 _HOLDERS = ("Namespace", "PersistentVolumeClaim")
@@ -128,12 +144,6 @@ def pruned(surplus: Sequence[StackObject], timeout_s: int) -> Iterator[StringCom
         yield deletion([one for one in surplus if one not in staying], timeout_s)
 
 
-def _is_surplus(one: StackObject, wanted: Mapping[str, Collection[ObjectName]]) -> bool:
-    """Whether its stack is among those `wanted`, and no longer has it. Which definitions it has, a stack can't tell."""
-    known = one.stack in wanted and one.name.kind != "CustomResourceDefinition"
-    return known and one.name not in wanted[one.stack]
-
-
 # Nothing is handed on to what is about to go, and kinds go after what is of them.
 _FIRST = ("APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _LAST = ("Namespace", "CustomResourceDefinition")
@@ -141,21 +151,35 @@ _LAST = ("Namespace", "CustomResourceDefinition")
 
 @operation()
 def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
-    """Take everything of the stack out of the cluster, its data too, and its manifest from the host.
+    """Take everything of the stack out of the cluster, its data too, and its manifests from the host.
 
-    The cluster tells what there is of it. `seen`: what preflight found of the stacks.
+    The cluster tells what there is of it. `seen`: what preflight found of the stacks. One that makes volumes goes once
+    those of claims that are gone have been deleted by it.
     """
     if not (seen.known or host.state.is_executing):
         yield StringCommand(f"{KUBECTL} delete")  # nobody can tell before the API server answers
         return
     found = in_cluster(stack, seen)
-    files = ask(FileStates, paths=[stack.manifest.path, *filter(None, [stack.definitions])])
+    on_disk = stack.folder not in ask(Missing, paths=[stack.folder])
+    if found and stack.storage_class:
+        yield _volumes_gone(stack, timeout_s)
     if found:
         yield deletion(found, timeout_s)
-    if files:
-        yield StringCommand("rm", *files)
-    if not (found or files):
+    if on_disk:
+        yield StringCommand("rm -r", stack.folder)
+    if not (found or on_disk):
         host.noop(f"{stack.name} is not in the cluster")
+
+
+def _volumes_gone(stack: Stack, timeout_s: int) -> StringCommand:
+    names = f'{{.items[?(@.spec.storageClassName=="{stack.storage_class}")].metadata.name}}'
+    return StringCommand(
+        f"volumes=$({KUBECTL} get persistentvolumes -o jsonpath='{names}') &&",
+        'if test -n "$volumes"; then',
+        f"{KUBECTL} wait --for=delete --timeout={timeout_s}s persistentvolumes $volumes >/dev/null ||",
+        f"{{ {KUBECTL} get persistentvolumes >&2;",
+        f"echo 'the stack {stack.name} stays while it has volumes: delete their claims' >&2; exit 1; }}; fi",
+    )
 
 
 def in_cluster(stack: Stack, seen: StackObjects) -> list[StackObject]:
@@ -196,12 +220,6 @@ def deletion(objects: Iterable[StackObject], timeout_s: int) -> StringCommand:
 
 
 @operation()
-def switched(stack: Stack, on: bool, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
-    """Keep the stack in the cluster, or out of it. `seen`: what preflight found of the stacks."""
-    yield from kept._inner([stack], seen, timeout_s) if on else removed._inner(stack, seen, timeout_s)
-
-
-@operation()
 def serving(
     control_plane: ControlPlane, workloads: Sequence[Workload], apis: Sequence[str] = (), timeout_s: int = 300
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
@@ -217,8 +235,7 @@ def serving(
         host.noop("all that was asked for is ready")
     for workload in waiting:
         yield control_plane.command(
-            f"{KUBECTL} rollout status --timeout={timeout_s}s --namespace {workload.namespace} "
-            f"{workload.kind.lower()}/{workload.name} "
+            f"{_rolled_out(workload, timeout_s)} "
             + or_explained(f"{KUBECTL} describe pods --namespace {workload.namespace} | tail -n 40"),
         )
     for api in silent:

@@ -11,11 +11,7 @@ from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
 from kubestage.facts.files import EmptyFolder, Missing
-from kubestage.facts.stack_objects import StackObjects
 from kubestage.facts.unknown import Unknown
-from kubestage.kubernetes import KUBECTL
-from kubestage.operations import stacks
-from kubestage.stacks.stack import Stack
 
 
 @operation()
@@ -40,26 +36,6 @@ def folders(volumes: Mapping[str, str] | Unknown) -> Generator[StringCommand, No
     names = " ".join(map(shlex.quote, lost))
     # Nothing for the host's own users in the folder of them all, and no other folder of an odd mode.
     yield StringCommand(f'for f in {names}; do mkdir -p -m 0700 "${{f%/*}}" && mkdir -m 0777 "$f" || exit; done')
-
-
-@operation()
-def removed(
-    stack: Stack, storage_class: str, seen: StackObjects, timeout_s: int = 180
-) -> Generator[StringCommand, None, None]:
-    """Take the stack out of the cluster, once the volumes of claims that are gone have been deleted by it.
-
-    `seen`: what preflight found of the stacks.
-    """
-    if host.state.is_executing and stacks.in_cluster(stack, seen):
-        names = f'{{.items[?(@.spec.storageClassName=="{storage_class}")].metadata.name}}'
-        yield StringCommand(
-            f"volumes=$({KUBECTL} get persistentvolumes -o jsonpath='{names}') &&",
-            'if test -n "$volumes"; then',
-            f"{KUBECTL} wait --for=delete --timeout={timeout_s}s persistentvolumes $volumes >/dev/null ||",
-            f"{{ {KUBECTL} get persistentvolumes >&2;",
-            "echo 'the stack storage stays while it has volumes: delete their claims' >&2; exit 1; }; fi",
-        )
-    yield from stacks.removed._inner(stack, seen, timeout_s)
 
 
 @operation()

@@ -29,15 +29,15 @@ def plain(text: str) -> str:
     return _ANSI.sub("", text)
 
 
-def secrets_in(data: Any, is_secret: bool = False) -> Iterator[str]:
-    """The texts in a host's data that no output may show: those under a name that sounds so, however deep."""
+def secrets_in(data: Any, name: str = "") -> Iterator[str]:
+    """The texts in a host's data that no output may show: those under a `name` that sounds so, however deep."""
     if isinstance(data, Mapping):
         for key, value in data.items():
-            yield from secrets_in(value, is_secret or sounds_secret(str(key)))
+            yield from secrets_in(value, f"{name}.{key}" if name else str(key))
     elif isinstance(data, list | tuple):
         for each in data:
-            yield from secrets_in(each, is_secret)
-    elif is_secret and isinstance(data, str):
+            yield from secrets_in(each, name)
+    elif isinstance(data, str) and sounds_secret(name):
         yield data
 
 

@@ -4,39 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from kubestage.facts.registry import USERS
 from kubestage.output.table import table
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.registry import DEFAULT_USER
-from kubestage.stacks.storage import STORAGE_CLASS
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a cluster is, seen from the machine that a run is started from.
-
-    `inventory`: as make takes it. `folder`: of the kubeconfig and the CA. `server`: the API's address.
-    `addresses`: host name -> where people reach the host.
-    """
-
-    inventory: str
-    folder: Path
-    control_plane: str
-    server: str
-    addresses: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One thing of the platform: its address, who may log in, and how: where the password is, or what gives one."""
-
-    what: str
-    where: str
-    user: str = ""
-    how: str = ""
-    health: str = ""
+from kubestage.stacks.catalogue import STACKS
+from kubestage.stacks.stack_type import Place, Row
 
 
 @dataclass(frozen=True)
@@ -63,17 +35,9 @@ def _rows(settings: ClusterSettings, place: Place, has_ca: bool) -> Iterator[Row
     if "ingress" in settings.stacks:
         trust = f"make trust INVENTORY={place.inventory}" if has_ca else ""
         yield Row("certificate", f"{settings.domain}, *.{settings.domain}", how=trust)
-        yield Row("ingress", f"https://{settings.site('NAME')}")
-    if "dashboard" in settings.stacks:
-        token = f"make dashboard-token INVENTORY={place.inventory}"
-        yield Row("dashboard", f"https://{settings.site('dashboard')}", "any", token)
-    if "registry" in settings.stacks:
-        users = ", ".join(settings.registry_users) or DEFAULT_USER
-        yield Row("registry", f"https://{settings.site('registry')}", users, f"{USERS} on {place.control_plane}")
-    if "storage" in settings.stacks:
-        yield Row("storage", f"StorageClass {STORAGE_CLASS}")
-    if "metrics" in settings.stacks:
-        yield Row("metrics", "kubectl top nodes")
+    for kind in sorted(STACKS.values(), key=lambda kind: (kind.site is None, kind.name != "ingress", kind.name)):
+        if kind.name in settings.stacks:
+            yield kind.row(settings, place)
 
 
 _TITLES = Row("WHAT", "WHERE", "USER", "HOW", "HEALTH")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 from kubestage.settings import ClusterSettings, HostSettings
@@ -12,7 +11,6 @@ from kubestage.stacks.network import flannel
 # Where a registry itself answers, when that is not the name in its images.
 _SERVERS = {"docker.io": "https://registry-1.docker.io"}
 _KUBEADM = "registry.k8s.io"  # its own images
-_IMAGE = re.compile(r"^[- ]*image: *(\S+)", re.MULTILINE)
 
 
 def asked(settings: HostSettings, registry: str) -> list[str]:
@@ -35,7 +33,7 @@ def registries(settings: ClusterSettings) -> list[str]:
 def by_stack(settings: ClusterSettings) -> dict[str, list[str]]:
     """The images of the pod network and of each stack that is on, sorted, by the stack's own name."""
     stacks = (flannel(settings), *chosen(settings).values())
-    return {stack.name: sorted(set(_IMAGE.findall(stack.manifest.content))) for stack in stacks}
+    return {stack.name: stack.images for stack in stacks}
 
 
 def manifest_url(image: str, address: str) -> str:

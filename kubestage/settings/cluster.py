@@ -31,7 +31,15 @@ class Cluster:
     hosts: Mapping[str, HostSettings]
 
     def wrong(self, setting: str, reason: str, remedy: str, host: str = ALL_HOSTS) -> Problem:
-        """A problem with the value that a setting has on a host; else, as the cluster's, or the control plane's."""
+        """A problem with the value that a setting has on a host; else, as the cluster's, or the control plane's.
+
+        A stack's is "registry.size".
+        """
+        stack, _, name = setting.partition(".")
+        if name:
+            given = self.written.get(stack, {})
+            value = given[name] if name in given else getattr(self.common.by_stack[stack], name)
+            return Problem(host, reason, remedy, setting, value)
         written = self.raw[host] if host in self.raw else {**self.raw[self.nodes[0]], **self.written}
         return Problem(host, reason, remedy, setting, written[setting])
 

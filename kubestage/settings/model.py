@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from . import component_flags, kernel, reserved_keys, values
 from .manifests import Manifests
@@ -18,7 +18,6 @@ from .values import (
     KubeadmCheck,
     LogSize,
     Name,
-    Namespace,
     PackageRevision,
     Port,
     PortOrNone,
@@ -27,13 +26,10 @@ from .values import (
     RenewDays,
     RepositoryUrl,
     Reserved,
-    Sha256,
-    Stack,
     Taint,
     TimeoutFactor,
     Url,
     Version,
-    VolumeSize,
     or_empty,
     parse_port_range,
     parse_reserved,
@@ -41,7 +37,7 @@ from .values import (
 )
 
 Files = Annotated[dict[str, str], AfterValidator(component_flags.files)]
-_listed = Field(strict=False)  # a list as well as a tuple
+LISTED = Field(strict=False)  # a list as well as a tuple
 _hidden = Field(repr=False)  # what may hold passwords
 
 
@@ -62,6 +58,18 @@ class _Settings(BaseModel):
             return super().__getattr__(name)
 
 
+class StackSettings(_Settings):
+    """The settings of one stack: in group_data, a mapping of the stack's name with what differs from the defaults."""
+
+
+S = TypeVar("S", bound=StackSettings)
+
+
+def setting(default: Any, what: str, hidden: bool = False) -> Any:
+    """A field of StackSettings with its default, and what it is for; `hidden`: it may hold passwords."""
+    return Field(default, description=what, repr=not hidden, validate_default=True)
+
+
 class Mirror(BaseModel):
     """A mirror profile: where packages and images come from."""
 
@@ -72,7 +80,7 @@ class Mirror(BaseModel):
     docker_apt: RepositoryUrl
     docker_key: RepositoryUrl
     files: Annotated[str, or_empty(values.url)]
-    registries: dict[Registry, Annotated[tuple[Url, ...], _listed]]
+    registries: dict[Registry, Annotated[tuple[Url, ...], LISTED]]
     registry_fallback: bool
 
     def filled(self, **placeholders: str) -> Mirror:
@@ -94,25 +102,18 @@ class ClusterSettings(_Settings):
     flannel_image: Image
     flannel_cni_plugin_image: Image
     busybox_image: Image
-    contour_image: Image
-    envoy_image: Image
-    registry_image: Image
-    metrics_server_image: Image
-    local_path_provisioner_image: Image
-    headlamp_image: Image
-    kube_web_view_image: Image
 
     cluster_name: Name
     cluster_domain: Annotated[str, AfterValidator(lambda value: values.domain(value, "cluster.local"))]
     pod_cidr: Annotated[IPv4Network, BeforeValidator(values.pod_cidr)]
     service_cidr: Annotated[IPv4Network, BeforeValidator(values.service_cidr)]
     api_port: Port
-    api_extra_sans: Annotated[tuple[AddressOrName, ...], _listed]
+    api_extra_sans: Annotated[tuple[AddressOrName, ...], LISTED]
     certificate_renew_days: RenewDays
     schedule_on_control_plane: bool | None
 
     node_port_range: Annotated[str, AfterValidator(lambda value: str(parse_port_range(value)))]
-    node_port_reserved: Annotated[tuple[Reserved, ...], _listed]
+    node_port_reserved: Annotated[tuple[Reserved, ...], LISTED]
 
     cgroup_driver: Literal["systemd", "cgroupfs"]
     kube_proxy_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kube_proxy), _hidden]
@@ -126,7 +127,7 @@ class ClusterSettings(_Settings):
     scheduler_files: Files
     etcd_extra_args: Annotated[dict[str, Any], AfterValidator(component_flags.etcd), _hidden]
 
-    stacks: Annotated[tuple[Stack, ...], _listed]
+    stacks: Annotated[tuple[str, ...], LISTED]
     domain: Annotated[str, AfterValidator(values.site_domain)]
     ca_certificate: str
     ca_key: str
@@ -135,24 +136,42 @@ class ClusterSettings(_Settings):
     http_port: PortOrNone
     https_port: Port
     http_redirect: bool
-    ingress_replicas: Count | None
-    ingress_traffic_policy: Literal["Local", "Cluster"]
-    contour_crds_url: Url
-    contour_crds_sha256: Sha256
-    dashboard_flavour: Literal["headlamp", "kube-web-view"]
-    dashboard_admin: bool
-    registry_users: Annotated[dict[str, str], AfterValidator(values.registry_users), _hidden]
-    registry_size: VolumeSize
-    registry_cleanup: Annotated[str, AfterValidator(values.cron)]
-    registry_pull_namespaces: Annotated[tuple[Namespace, ...], _listed]
     storage_class: Annotated[str, or_empty(values.dns_name)]
-    storage_path: Annotated[str, AfterValidator(values.absolute_path)]
     manifests: Manifests
 
     max_clock_skew_s: Count
 
     commands_per_connection: Count
     timeout_factor: TimeoutFactor
+
+    _stacks: Mapping[str, StackSettings] = PrivateAttr(default_factory=dict)
+
+    def of(self, kind: type[S]) -> S:
+        """The settings of the stack whose they are, whether it is on or not."""
+        (found,) = (each for each in self._stacks.values() if isinstance(each, kind))
+        return found
+
+    def with_stacks(self, stacks: Mapping[str, StackSettings]) -> ClusterSettings:
+        """A copy in which those are the stacks' settings, by their names."""
+        copy = self.model_copy()
+        copy._stacks = {**self._stacks, **stacks}
+        return copy
+
+    @property
+    def by_stack(self) -> Mapping[str, StackSettings]:
+        """Every stack's settings, by its name."""
+        return self._stacks
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Every setting that names an image -> the image, those of stacks as "registry.image"."""
+        named = [("", self), *((f"{name}.", own) for name, own in self._stacks.items())]
+        return {
+            f"{prefix}{name}": getattr(own, name)
+            for prefix, own in named
+            for name in type(own).model_fields
+            if name == "image" or name.endswith("_image")
+        }
 
     @property
     def networks(self) -> Iterator[tuple[str, IPv4Network]]:
@@ -204,19 +223,19 @@ class HostSettings(_Settings):
 
     mirrors: dict[str, Mirror]  # before `mirror`, which is a name in it
     mirror: str
-    registry_mirrors: dict[Registry, Annotated[tuple[Url, ...], _listed]]
+    registry_mirrors: dict[Registry, Annotated[tuple[Url, ...], LISTED]]
 
     containerd_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.containerd), _hidden]
     docker_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.docker), _hidden]
     docker_log_max_size: LogSize
     docker_log_max_files: Count
     kubelet_config: Annotated[dict[str, Any], AfterValidator(reserved_keys.kubelet), _hidden]
-    kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], _listed]
+    kubeadm_ignore_preflight: Annotated[tuple[KubeadmCheck, ...], LISTED]
 
     private_address: Annotated[str, or_empty(values.ipv4)]
     public_address: Annotated[str, or_empty(values.one_address_or_name)]
     node_labels: Annotated[dict[str, str], AfterValidator(values.labels)]
-    node_taints: Annotated[tuple[Taint, ...], _listed]
+    node_taints: Annotated[tuple[Taint, ...], LISTED]
     sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
     take_over_runtime: bool
     provider: str

@@ -12,7 +12,7 @@ from .model import SETTINGS
 ABSENT: Any = object()  # "this problem is about no value in particular"
 _LONGEST_VALUE = 120  # characters of a value that a message quotes
 # In names of settings whose values no message quotes.
-_SECRET_WORDS = ("registry_user", "pass", "_pw", "secret", "token", "credential", "auth")
+_SECRET_WORDS = ("registry_user", "registry.user", "pass", "_pw", "secret", "token", "credential", "auth")
 
 # Settings that take what may be a password.
 _HIDDEN = tuple(name for name, field in SETTINGS.items() if not field.repr)
@@ -44,7 +44,8 @@ class Problem:
 
 def shown(setting: str, value: Any) -> str:
     """A setting's value as messages quote it: shortened, and nothing of it where it may hold a secret."""
-    if isinstance(value, Mapping) and setting in _HIDDEN and not sounds_secret(setting):
+    # What is not one of the settings by itself is a stack's: a mapping of all that it has.
+    if isinstance(value, Mapping) and (setting in _HIDDEN or setting not in SETTINGS) and not sounds_secret(setting):
         return "{" + ", ".join(f"{key!r}: ..." for key in value) + "}"
     text = repr(value)
     if may_be_secret(setting) or "PRIVATE KEY-----" in text:

@@ -364,75 +364,12 @@ def kubeadm_check(value: str) -> str:
 
 
 # --- Platform --------------------------------------------------------------------------------------------------------
-SITES = ("dashboard", "registry")  # the stacks that have a site of their own name
-# Their labels are what the stacks' own manifests say: nobody else may have a say in them.
-NAMESPACES = ("dashboard", "kube-flannel", "local-path-storage", "projectcontour", "registry")
-STACKS = ("ingress", "dashboard", "registry", "storage", "metrics")
-PASSWORD_BYTES = range(8, 73)  # bcrypt looks at no more than 72
-DASHBOARD_FLAVOURS = ("headlamp", "kube-web-view")
-
-
-def stack(value: str) -> str:
-    return one_of(value, STACKS, "stack")
-
-
 def site_domain(value: str) -> str:
     """A domain that a wildcard certificate can be for: two labels at least."""
     if "." not in domain(value, example="lab.test"):
         raise refuse("a domain of one label, for which browsers take no wildcard certificate", 'write e.g. "lab.test"')
     if len(value) > 240:  # a site's name is longer, and 253 is all that DNS takes
         raise refuse("too long for the names of its sites", "choose one of at most 240 characters")
-    return value
-
-
-def registry_users(value: dict[str, str]) -> dict[str, str]:
-    for name, password in value.items():
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):  # htpasswd's own separator is the colon
-            raise refuse(
-                f"\"{name.partition(':')[0]}\" can't be a user's name",
-                "use letters, digits, dots, hyphens and underscores; no colon",
-            )
-        if len(password.encode()) not in PASSWORD_BYTES:
-            raise refuse(f'the password of "{name}" is not of 8 to 72 bytes', "choose one of that length")
-        if re.search(r"[\x00-\x1f\x7f]", password):  # RFC 7617, 2
-            raise refuse(f'the password of "{name}" holds a control character', "choose one of a single line")
-    return value
-
-
-def cron(value: str) -> str:
-    fields = value.split(" ")
-    if len(fields) != len(_CRON_FIELDS) or not all(map(_is_cron_field, fields, _CRON_FIELDS)):
-        raise refuse("not cron's five fields", 'write minute, hour, day, month, weekday, e.g. "30 3 * * 0"')
-    return value
-
-
-_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # Kubernetes takes 0 alone for Sunday
-
-
-def _is_cron_field(field: str, limits: tuple[int, int]) -> bool:
-    """Parts joined by commas: "*", "3" or "1-5", each with or without a step: "*/15"."""
-    for part in field.split(","):
-        match = re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([1-9][0-9]?))?", part)
-        if not match:
-            return False
-        first = int(match[1] or limits[0])
-        if not limits[0] <= first <= int(match[2] or first) <= limits[1]:
-            return False
-    return True
-
-
-# What systems keep there is their own, or gone with the next boot.
-_NO_VOLUMES = re.compile(
-    r"/(bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|tmp|usr|var/(run|lock|tmp)|var/lib/(containerd|docker|etcd|kubelet))"
-    r"(/.*)?|/(home|mnt|opt|root|srv|var|var/lib)"
-)
-
-
-def absolute_path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value) or {"..", "."} & set(value.split("/")):
-        raise refuse("not an absolute path of plain characters", 'write e.g. "/var/lib/kubestage/volumes"')
-    if _NO_VOLUMES.fullmatch(value):
-        raise refuse("a folder of the system's own", 'name one for volumes alone, e.g. "/var/lib/kubestage/volumes"')
     return value
 
 
@@ -455,7 +392,6 @@ Reserved = Annotated[Any, AfterValidator(reserved)]
 Taint = Annotated[str, AfterValidator(taint)]
 AddressOrName = Annotated[str, AfterValidator(address_or_name)]
 Registry = Annotated[str, AfterValidator(registry_name)]
-Stack = Annotated[str, AfterValidator(stack)]
 Namespace = Annotated[
     str,
     written_as(
@@ -491,10 +427,6 @@ RenewDays = Annotated[
     ),
 ]
 Sha256 = Annotated[str, AfterValidator(sha256)]
-VolumeSize = Annotated[
-    str,
-    written_as("[1-9][0-9]{0,8}(Mi|Gi|Ti)", "not a volume's size", 'write a number and Mi, Gi or Ti, e.g. "20Gi"'),
-]
 TimeoutFactor = Annotated[
     float, within(1, 100, "not within 1-100", "write 1, or e.g. 3 where registries or hosts are slow")
 ]

@@ -5,37 +5,54 @@ People log in with a short-lived token of the ServiceAccount dashboard/dashboard
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal, get_args
+
 from kubestage.facts.kubernetes import Workload
 from kubestage.kubernetes import KUBECTL
-from kubestage.settings import ClusterSettings
-from kubestage.stacks import sites
-from kubestage.stacks.stack import Stack, manifest, render
+from kubestage.settings import Cluster, ClusterSettings, Problem
+from kubestage.settings.model import StackSettings, setting
+from kubestage.settings.values import Image
+from kubestage.stacks.ingress import IngressSettings
+from kubestage.stacks.sites import WILDCARD
+from kubestage.stacks.stack import Namespace, Stack, template
+from kubestage.stacks.stack_type import Place, Row, Site, StackType
 
 NAMESPACE = "dashboard"
 PEOPLE = "dashboard"  # the ServiceAccount whose tokens let people in
 TOKEN_LIFETIME_S = 3600
 _PORT, _UPSTREAM_PORT = 8080, 8081  # in kube-web-view's pod: of Envoy, of kube-web-view on the loopback
 _CLOCK_SKEW_S = 60  # between who makes a token and who reads it
+_SHOW_KEYS = f"{KUBECTL} get --raw /openid/v1/jwks"  # the public keys of the API server's tokens
 
-# What stands in the manifest for the public keys of the API server's tokens, known on the control plane alone.
-_KEYS, _KEYS_DIGEST = "@SIGNING_KEYS@", "@SIGNING_KEYS_DIGEST@"
-_SHOW_KEYS = f"{KUBECTL} get --raw /openid/v1/jwks"
+
+Flavour = Literal["headlamp", "kube-web-view"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+
+
+class DashboardSettings(StackSettings):
+    """`dashboard` in group_data."""
+
+    flavour: Flavour = setting("headlamp", 'or "kube-web-view"')
+    admin: bool = setting(False, "True: whoever is let in may change everything, by headlamp")
+    headlamp_image: Image = setting("ghcr.io/headlamp-k8s/headlamp:v0.45.0", "of Headlamp")
+    kube_web_view_image: Image = setting("docker.io/hjacobs/kube-web-view:21.2.0", "of kube-web-view")
 
 
 def flavours(settings: ClusterSettings) -> dict[str, Stack]:
-    """Every flavour by its name, as settings.dashboard_flavour has it."""
+    """Every flavour by its name, as the setting `flavour` has it."""
     return {"headlamp": headlamp(settings), "kube-web-view": kube_web_view(settings)}
 
 
 def dashboard(settings: ClusterSettings) -> Stack:
     """The flavour that the settings choose."""
-    return flavours(settings)[settings.dashboard_flavour]
+    return flavours(settings)[settings.of(DashboardSettings).flavour]
 
 
-def other_dashboard(settings: ClusterSettings) -> Stack:
+def others(settings: ClusterSettings) -> tuple[Stack, ...]:
     """The flavour that the settings do not choose. It has the same namespace, and goes before the other one comes."""
-    (stack,) = (stack for name, stack in flavours(settings).items() if name != settings.dashboard_flavour)
-    return stack
+    chosen = settings.of(DashboardSettings).flavour
+    return tuple(stack for name, stack in flavours(settings).items() if name != chosen)
 
 
 def token_audiences(settings: ClusterSettings, flavour: str) -> list[str]:
@@ -45,54 +62,45 @@ def token_audiences(settings: ClusterSettings, flavour: str) -> list[str]:
 
 def headlamp(settings: ClusterSettings) -> Stack:
     """Headlamp, whose login takes a token for the API."""
-    content = manifest(
+    text = template(
         "headlamp",
         settings,
-        access=_access(settings, reader=PEOPLE),
-        ingress=sites.ingress(settings, "dashboard", NAMESPACE, "headlamp", 80),
+        own=settings.of(DashboardSettings),
         namespace=NAMESPACE,
         people=PEOPLE,
+        reader=PEOPLE,
         session_s=TOKEN_LIFETIME_S,
+        wildcard=WILDCARD,
     )
-    return Stack("headlamp", content, workloads=(Workload(NAMESPACE, "Deployment", "headlamp"),))
+    workload = Workload(NAMESPACE, "Deployment", "headlamp")
+    return Stack("headlamp", text, namespace=Namespace(NAMESPACE), workloads=(workload,))
 
 
 def kube_web_view(settings: ClusterSettings) -> Stack:
     """kube-web-view behind an Envoy that checks tokens by the cluster's own keys; a run renews the keys."""
-    configuration = render(
-        "kube-web-view/envoy.yaml.j2",
+    text = template(
+        "kube-web-view",
         settings,
+        own=settings.of(DashboardSettings),
+        envoy_image=settings.of(IngressSettings).envoy_image,
+        namespace=NAMESPACE,
+        people=PEOPLE,
+        reader="kube-web-view",
         issuer=_issuer(settings),
         audience=_site(settings),
         subject=f"system:serviceaccount:{NAMESPACE}:{PEOPLE}",
         lifetime_s=TOKEN_LIFETIME_S + _CLOCK_SKEW_S,
-        keys=_KEYS,
         port=_PORT,
         upstream_port=_UPSTREAM_PORT,
-    )
-    content = manifest(
-        "kube-web-view",
-        settings,
-        access=_access(settings, reader="kube-web-view"),
-        ingress=sites.ingress(settings, "dashboard", NAMESPACE, "kube-web-view", 80),
-        configuration=configuration,
-        filter=render("kube-web-view/basic_to_bearer.lua", settings),
-        keys_digest=_KEYS_DIGEST,
-        namespace=NAMESPACE,
-        port=_PORT,
-        upstream_port=_UPSTREAM_PORT,
+        wildcard=WILDCARD,
     )
     return Stack(
         "kube-web-view",
-        content,
+        text,
+        asked={"keys": _SHOW_KEYS},
+        namespace=Namespace(NAMESPACE),
         workloads=(Workload(NAMESPACE, "Deployment", "kube-web-view"),),
-        filled={_KEYS: _SHOW_KEYS, _KEYS_DIGEST: f"{_SHOW_KEYS} | sha256sum | cut -c 1-16"},
     )
-
-
-def _access(settings: ClusterSettings, reader: str) -> str:
-    """The namespace, people's account, and what `reader`, an account there, may read."""
-    return render("dashboard/access.yaml.j2", settings, namespace=NAMESPACE, people=PEOPLE, reader=reader)
 
 
 def _site(settings: ClusterSettings) -> str:
@@ -103,3 +111,30 @@ def _issuer(settings: ClusterSettings) -> str:
     """As whom the API server signs tokens: kubeadm's default, or the flag's first value."""
     (issuer, *_) = settings.apiserver_extra_args.get("service-account-issuer", ("",))
     return issuer or f"https://kubernetes.default.svc.{settings.cluster_domain}"
+
+
+def _admin(cluster: Cluster) -> Iterator[Problem]:
+    own = cluster.common.of(DashboardSettings)
+    if own.admin and own.flavour == "kube-web-view":
+        yield cluster.wrong(
+            "dashboard.admin",
+            "kube-web-view changes nothing, whoever is let in",
+            'set it to False, or dashboard.flavour = "headlamp"',
+        )
+
+
+def _row(settings: ClusterSettings, place: Place) -> Row:
+    token = f"make dashboard-token INVENTORY={place.inventory}"
+    return Row("dashboard", f"https://{settings.site('dashboard')}", "any", token)
+
+
+DASHBOARD = StackType(
+    "dashboard",
+    DashboardSettings,
+    dashboard,
+    _row,
+    namespace=NAMESPACE,
+    site=Site("dashboard", (200, 401)),
+    others=others,
+    rules=(_admin,),
+)

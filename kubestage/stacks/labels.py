@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import yaml
 
 from kubestage.kubernetes import STACK_LABEL
 
 
+@lru_cache(maxsize=64)
 def labelled(manifest: str, stack: str) -> str:
     """`manifest` (YAML) with the stack's label in each document's metadata; the rest of the text stays as it is.
 

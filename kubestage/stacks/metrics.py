@@ -5,7 +5,10 @@ from __future__ import annotations
 from kubestage.certificates.platform import PKI, SERVER
 from kubestage.facts.kubernetes import Workload
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.stack import Secret, Stack, manifest
+from kubestage.settings.model import StackSettings, setting
+from kubestage.settings.values import Image
+from kubestage.stacks.stack import Certificates, Secret, Stack, template
+from kubestage.stacks.stack_type import Place, Row, StackType
 
 NAMESPACE = "kube-system"  # upstream's
 
@@ -14,7 +17,11 @@ SERVING = f"{PKI}/metrics"
 _NAME = f"metrics-server.{NAMESPACE}.svc"  # as the API server calls it
 SERVING_USES = {_NAME: SERVER}
 
-_CA, _CERTIFICATE = "@ca@", "@certificate@"
+
+class MetricsSettings(StackSettings):
+    """`metrics` in group_data."""
+
+    image: Image = setting("registry.k8s.io/metrics-server/metrics-server:v0.9.0", "of metrics-server")
 
 
 def metrics(settings: ClusterSettings) -> Stack:
@@ -25,15 +32,24 @@ def metrics(settings: ClusterSettings) -> Stack:
         {"tls.crt": f"{SERVING}/{_NAME}.crt", "tls.key": f"{SERVING}/{_NAME}.key"},
         type="kubernetes.io/tls",
     )
-    values = {"namespace": NAMESPACE, "serving_secret": serving.name, "ca": _CA, "certificate": _CERTIFICATE}
     return Stack(
         "metrics",
-        manifest("metrics", settings, **values),
+        template(
+            "metrics", settings, own=settings.of(MetricsSettings), namespace=NAMESPACE, serving_secret=serving.name
+        ),
+        asked={
+            "ca": f"base64 -w 0 < {SERVING}/ca.crt",
+            "certificate": f"sha256sum < {SERVING}/{_NAME}.crt | cut -c1-16",
+        },
         secrets=(serving,),
+        certificates=Certificates(SERVING, SERVING_USES),
         workloads=(Workload(NAMESPACE, "Deployment", "metrics-server"),),
         apis=("v1beta1.metrics.k8s.io",),
-        filled={
-            _CA: f"base64 -w 0 < {SERVING}/ca.crt",
-            _CERTIFICATE: f"sha256sum < {SERVING}/{_NAME}.crt | cut -c1-16",
-        },
     )
+
+
+def _row(settings: ClusterSettings, place: Place) -> Row:
+    return Row("metrics", "kubectl top nodes")
+
+
+METRICS = StackType("metrics", MetricsSettings, metrics, _row)

@@ -8,18 +8,22 @@ import yaml
 
 from kubestage.facts.kubernetes import Workload
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.stack import Stack, manifest, manifest_file
+from kubestage.stacks.stack import Namespace, Stack, template
 
 # kubeadm's own.
 CLUSTER_DNS = Workload("kube-system", "Deployment", "coredns")
 KUBE_PROXY = Workload("kube-system", "DaemonSet", "kube-proxy")
+FLANNEL = "kube-flannel"  # its namespace, as upstream has it
 RESERVED_SERVICE = "kubestage-reserved-node-ports"
 
 
 def flannel(settings: ClusterSettings) -> Stack:
     """The pod network."""
     return Stack(
-        "flannel", manifest("flannel", settings), workloads=(Workload("kube-flannel", "DaemonSet", "kube-flannel-ds"),)
+        "flannel",
+        template("flannel", settings),
+        namespace=Namespace(FLANNEL, "privileged"),
+        workloads=(Workload(FLANNEL, "DaemonSet", "kube-flannel-ds"),),
     )
 
 
@@ -43,4 +47,4 @@ def reserved_node_ports(ports: Sequence[int]) -> Stack:
             "ports": [{"name": f"port-{port}", "protocol": "TCP", "port": port, "nodePort": port} for port in ports],
         },
     }
-    return Stack(RESERVED_SERVICE, manifest_file(RESERVED_SERVICE, yaml.safe_dump(service, sort_keys=False)))
+    return Stack(RESERVED_SERVICE, lambda _: yaml.safe_dump(service, sort_keys=False))

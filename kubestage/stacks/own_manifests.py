@@ -56,11 +56,6 @@ class OwnManifests:
             built, given = f"kubectl kustomize {self.folder}/{self.source.kustomize} | ", "--filename -"
         return f"{built}{KUBECTL} label --local --overwrite {given} {STACK_LABEL}={self.label} --output {output}"
 
-    @property
-    def printed(self) -> str:
-        """As labelled(), for kubectl to apply: kubectl puts nothing between two objects."""
-        return f"d=$({self.labelled()}) && printf '%s\\n' \"$d\" | sed '1!s/^{{$/---\\n{{/'"
-
 
 def local_files(source: Source) -> Iterator[Path]:
     """The files of a source that is on this machine, sorted: manifests, or whatever is in a folder for Kustomize."""

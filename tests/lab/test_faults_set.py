@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from kubestage.kubernetes import FIELD_MANAGER, MANIFESTS, STACK_LABEL
-from kubestage.settings.values import STACKS
+from kubestage.stacks.catalogue import STACKS
 from tests.lab.commands import deploy, kubectl, kubectl_json, on, settle
 
 pytestmark = pytest.mark.life
@@ -55,7 +55,7 @@ def test_a_stack_goes_whose_manifest_is_not_on_the_host(foreign: None) -> None:
     on("cp1", f"rm -r {MANIFESTS}")
     try:
         without = ("--data", f"stacks={[name for name in STACKS if name != 'metrics']}".replace("'", '"'))
-        assert "Metrics | metrics-server" in deploy(*without).changed
+        assert "Metrics | metrics" in deploy(*without).changed
         assert labelled("metrics") == {"ConfigMap test-copied"}
         assert config_maps() == FOREIGN
         assert deploy(*without).changed == {}
@@ -70,7 +70,7 @@ def test_an_object_goes_that_the_manifest_no_longer_has(foreign: None) -> None:
     apply = ("apply", "--server-side", "--field-manager", FIELD_MANAGER, "--filename=-")
     kubectl(*apply, given=manifest("test-dropped", **{STACK_LABEL: "metrics"}))
     assert config_maps() == {"test-dropped", *FOREIGN}
-    assert deploy().changed == {"Metrics | metrics-server": ["cp1"]}
+    assert deploy().changed == {"Metrics | metrics": ["cp1"]}
     assert config_maps() == FOREIGN
     assert deploy().changed == {}
 

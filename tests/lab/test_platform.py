@@ -25,8 +25,10 @@ from kubestage.certificates.platform import new_ca
 from kubestage.facts.registry import USERS
 from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS, PLATFORM_NAMESPACE
 from kubestage.settings import ClusterSettings
-from kubestage.settings.values import STACKS
 from kubestage.stacks import dashboard
+from kubestage.stacks.catalogue import STACKS
+from kubestage.stacks.dashboard import DashboardSettings
+from kubestage.stacks.storage import StorageSettings
 from lab import build, host_processes
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
@@ -183,7 +185,7 @@ DRIFTS = (
         ("Trust | The CA is trusted",),
     ),
     Drift("w2", f"rm -r /etc/docker/certs.d/{REGISTRY}", ("Trust | The CA is trusted",)),
-    Drift("cp1", f"{KUBECTL} delete storageclass local-path", ("Storage | local-path-provisioner",)),
+    Drift("cp1", f"{KUBECTL} delete storageclass local-path", ("Storage | storage",)),
     Drift("cp1", _patch("-n projectcontour service envoy", "/spec/ports/1/nodePort", "444"), ("Ingress | ingress",)),
     Drift("cp1", f"{KUBECTL} -n projectcontour delete secret wildcard", ("Ingress | ingress",)),
     Drift(
@@ -197,7 +199,7 @@ DRIFTS = (
         ("Registry | Users that the cluster keeps",),
     ),
     Drift("cp1", f"{KUBECTL} -n default delete secret registry-pull", ("Registry | registry",)),
-    Drift("cp1", f"{KUBECTL} -n dashboard delete ingress dashboard", ("Dashboard | Dashboard",)),
+    Drift("cp1", f"{KUBECTL} -n dashboard delete ingress dashboard", ("Dashboard | kube-web-view",)),
     Drift(
         "cp1",
         _patch(
@@ -205,7 +207,7 @@ DRIFTS = (
             "/spec/template/spec/containers/0/args",
             '["--secure-port=10250","--kubelet-insecure-tls"]',
         ),
-        ("Metrics | metrics-server",),
+        ("Metrics | metrics",),
     ),
 )
 
@@ -243,7 +245,7 @@ def ours() -> set[str]:
 def in_manifests() -> set[str]:
     """Everything that the manifests on the control plane host name, and kube-proxy's, which kubeadm prints."""
     kube_proxy = f"kubeadm init phase addon kube-proxy --config {KUBEADM_CONFIG} --print-manifest"
-    content = on("cp1", f"{{ for file in {MANIFESTS}/*.yaml; do cat $file; echo; echo ---; done; {kube_proxy}; }}")
+    content = on("cp1", f"{{ for file in {MANIFESTS}/*/*.yaml; do cat $file; echo ---; done; {kube_proxy}; }}")
     return {_name(one) for one in yaml.safe_load_all(content) if one}
 
 
@@ -268,7 +270,7 @@ def traces(host: str) -> list[str]:
         "/etc/kubernetes/kubestage/registry",
         "/etc/kubernetes/kubestage/pki/xds",
         "/etc/kubernetes/kubestage/pki/metrics",
-        settings().storage_path,
+        settings().of(StorageSettings).path,
     )
     return on(host, f"ls -d {' '.join(files)} 2>/dev/null; grep -F .{DOMAIN} /etc/hosts; true").splitlines()
 
@@ -304,7 +306,7 @@ def none_stays() -> None:
     deploy(*none)
     assert before > ours()
     assert ours() - WITH_THE_CLUSTER <= in_manifests()
-    assert on("cp1", f"ls {MANIFESTS}").split() == ["flannel.yaml", "kubestage-reserved-node-ports.yaml"]
+    assert on("cp1", f"ls {MANIFESTS}").split() == ["flannel", "kubestage-reserved-node-ports"]
     assert names_of("namespaces") == {
         f"namespace/{name}"
         for name in ("default", "kube-flannel", "kube-node-lease", "kube-public", "kube-system", PLATFORM_NAMESPACE)
@@ -436,7 +438,7 @@ def test_kubectl_top_shows_every_node(cluster: None) -> None:
 
 
 def test_a_websocket_passes_the_ingress(cluster: None) -> None:
-    image = build.product()["kube_web_view_image"]
+    image = DashboardSettings().kube_web_view_image
     manifest = (CHECKOUT / "tests" / "lab" / "websocket.yaml").read_text().replace("@IMAGE@", image)
     kubectl("apply", "--filename=-", given=manifest)
     try:
@@ -458,9 +460,7 @@ def test_a_websocket_passes_the_ingress(cluster: None) -> None:
 @pytest.mark.parametrize("flavour", ["headlamp", "kube-web-view"])
 def test_the_api_server_takes_the_dashboards_manifest(cluster: None, flavour: str) -> None:
     stack = dashboard.flavours(settings())[flavour]
-    content = stack.manifest.content
-    for word, command in stack.filled.items():
-        content = content.replace(word, on("cp1", command))
+    content = stack.filled({name: on("cp1", command) for name, command in stack.asked.items()}).content
     assert f"deployment.apps/{flavour} serverside-applied" in dry_run(content)
 
 

@@ -18,6 +18,7 @@ from sample_cluster import GROUPS
 
 from kubestage.checks.load import load
 from kubestage.settings import SETTINGS, ClusterSettings, HostSettings, Problem, SettingsError
+from kubestage.stacks.catalogue import STACKS
 
 Data = dict[str, dict[str, Any]]
 Groups = Mapping[str, Sequence[str]]
@@ -61,7 +62,7 @@ class _Draft:
         self.data = {name: copy.deepcopy(values) for name, values in data.items()}  # no host shares with another
         self.groups, self.problem = {**groups}, problem
         named = [name for name in data if name in problem.where.split(", ")]
-        everywhere = problem.setting.partition(".")[0] in ClusterSettings.model_fields
+        everywhere = problem.setting.partition(".")[0] in {*ClusterSettings.model_fields, *STACKS}
         self.hosts = list(data) if everywhere or not named else named
 
     def is_about_the_same(self, problem: Problem) -> bool:
@@ -160,8 +161,11 @@ def _set_all(draft: _Draft, values: Mapping[str, Any]) -> None:
         if name == "control_plane":
             draft.groups = {**draft.groups, name: [host for host, _ in value]}
             continue
-        path = name if name in SETTINGS else f"{profile}.{name}"
+        stack = name.partition(".")[0]
+        path = name if name in SETTINGS or stack in STACKS else f"{profile}.{name}"
         for host in draft.hosts if name in HostSettings.model_fields else draft.data:
+            if stack in STACKS:
+                draft.data[host].setdefault(stack, {})
             node, key = _place(draft.data[host], path)
             node[key] = value
 
@@ -195,7 +199,7 @@ _VERBS: list[tuple[str, Callable[[_Draft, Any], None]]] = [
 def _ways(remedy: str) -> Iterator[_Way]:
     taken = [False] * len(remedy)
     assigned: list[tuple[int, int, str, Any]] = []
-    for match in re.finditer(rf"(\w+)(?: = | to ){_VALUE}", remedy):
+    for match in re.finditer(rf"([\w.]+)(?: = | to ){_VALUE}", remedy):
         if match[1] != "it":
             value, end = _literal(remedy, match.end())
             assigned.append((match.start(), end, match[1], value))

@@ -17,8 +17,9 @@ def settings(**changed: Any) -> ClusterSettings:
 
 
 def documents(stack: Stack, kind: str = "") -> list[dict[str, Any]]:
-    """The documents of the manifest, of one kind or all, in their order."""
-    found = list(yaml.safe_load_all(stack.manifest.content))
+    """The documents of its own namespace and manifest, of one kind or all, in their order."""
+    namespaces = [each for each in yaml.safe_load_all(stack.namespaces.content) if "labels" in each["metadata"]]
+    found = [*namespaces, *yaml.safe_load_all(stack.manifest.content)]
     return [document for document in found if kind in ("", document["kind"])]
 
 

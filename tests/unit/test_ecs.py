@@ -154,7 +154,7 @@ class TestGroups:
         (_, data), _ = groups(ecs, tmp_path)["workers"]
         assert (data["require_cpus"], data["mirror"], data["node_taints"]) == (4, "aliyun", ["a=b:NoSchedule"])
 
-    @pytest.mark.parametrize("name", ["ssh_user", "_sudo", "registry_users", "requre_cpus"])
+    @pytest.mark.parametrize("name", ["ssh_user", "_sudo", "registry.users", "requre_cpus"])
     def test_no_other_data_by_tags(self, name: str, ecs: Ecs, tmp_path: Path) -> None:
         ecs.instances[1] = instance(2, tags={f"kubestage:setting:{name}": "x"})
         (_, line) = refused(ecs, tmp_path)

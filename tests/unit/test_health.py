@@ -19,7 +19,6 @@ from kubestage.certificates import platform
 from kubestage.checks.load import load
 from kubestage.commands.api import Api
 from kubestage.commands.health import (
-    SITES,
     Answer,
     Health,
     ask_site,
@@ -31,7 +30,7 @@ from kubestage.commands.health import (
 )
 from kubestage.facts.kubernetes import Workload
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.catalogue import chosen
+from kubestage.stacks.catalogue import STACKS, chosen
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = ["cp1", "w1"]
@@ -57,9 +56,9 @@ def health(
     stacks = chosen(settings)
     all_ready = {workload: (2, 2) for stack in stacks.values() for workload in stack.workloads}
     all_answer = {
-        stack: dict.fromkeys(NAMES, Answer(statuses[0], FINE.valid_until))
-        for stack, (_, statuses) in SITES.items()
-        if stack in stacks
+        stack: dict.fromkeys(NAMES, Answer(kind.site.statuses[0], FINE.valid_until))
+        for stack, kind in STACKS.items()
+        if stack in stacks and kind.site
     }
     return platform_health(
         settings,
@@ -199,7 +198,9 @@ class TestSites:
         port, asked = site
         chosen = settings(https_port=port, http_redirect=False, node_port_range="80-65535")
         answers = ask_sites(chosen, {"cp1": "127.0.0.1", "w1": "127.0.0.1"}, pki / "ca.crt")
-        assert {stack: list(found) for stack, found in answers.items()} == dict.fromkeys(SITES, NAMES)
+        assert {stack: list(found) for stack, found in answers.items()} == dict.fromkeys(
+            ("ingress", "registry", "dashboard"), NAMES
+        )
         for found in answers.values():
             for answer in found.values():
                 assert (answer.status, answer.error) == (401, "")

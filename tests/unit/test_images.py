@@ -52,5 +52,5 @@ def test_registries_of_what_runs() -> None:
     bare = {"stacks": [], "flannel_image": "docker.io/f/f:1", "flannel_cni_plugin_image": "m.test:5000/cni:1"}
     assert images.registries(settings(**bare)) == ["docker.io", "m.test:5000", "registry.k8s.io"]
     assert "quay.io" in images.registries(settings(**bare | {"pause_image": "quay.io/pause:1"}))
-    metrics = {**bare, "stacks": ["metrics"], "metrics_server_image": "example.com/metrics:1"}
+    metrics = {**bare, "stacks": ["metrics"], "metrics": {"image": "example.com/metrics:1"}}
     assert "example.com" in images.registries(settings(**metrics))

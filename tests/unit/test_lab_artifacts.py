@@ -15,7 +15,9 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sample_cluster import GROUPS, hosts_data
 
+from kubestage.checks.load import load
 from lab import build, cache, files, images, mirror, packages, progress
 from lab.build import product
 
@@ -54,8 +56,17 @@ def test_go_mod_and_group_data_name_the_same_version(program: build.GoProgram, s
     ids=lambda value: getattr(value, "name", value),
 )
 def test_pins_and_image_tag_name_the_same_version(program: build.GoProgram | build.WheelProgram, tag: str) -> None:
-    name = {"cni-plugins": "flannel_cni_plugin"}.get(program.name, program.name.replace("-", "_"))
-    assert product()[f"{name}_image"].rpartition(":")[2] == tag.format(program.version)
+    of = {
+        "cni-plugins": "flannel_cni_plugin_image",
+        "contour": "ingress.contour_image",
+        "envoy": "ingress.envoy_image",
+        "kube-web-view": "dashboard.kube_web_view_image",
+        "local-path-provisioner": "storage.image",
+        "metrics-server": "metrics.image",
+        "registry": "registry.image",
+    }
+    image = load(hosts_data(), GROUPS).common.images[of.get(program.name, f"{program.name}_image")]
+    assert image.rpartition(":")[2] == tag.format(program.version)
 
 
 @pytest.mark.parametrize("release", build.RELEASES, ids=lambda release: release.version)
@@ -161,8 +172,8 @@ def test_a_wheel_is_unpacked_without_this_pythons_scripts(tmp_path: Path, monkey
 def test_every_image_of_the_product_is_in_the_catalogue() -> None:
     names = [image.name for image in images.catalogue()]
     assert len(set(names)) == len(names)
-    settings = {name: value for name, value in product().items() if name.endswith("_image")}
-    assert [name for name, value in settings.items() if value not in names] == ["headlamp_image"]
+    settings = load(hosts_data(), GROUPS).common.images
+    assert [name for name, value in settings.items() if value not in names] == ["dashboard.headlamp_image"]
     version = product()["kubernetes_version"]
     assert f"registry.k8s.io/kube-apiserver:v{version}" in names
     assert all(image.containerfile.is_file() for image in images.catalogue())

@@ -105,7 +105,7 @@ VIEW_AT = [
     "https://docker.1ms.run/v2/hjacobs/kube-web-view/manifests/21.2.0",
     "https://registry-1.docker.io/v2/hjacobs/kube-web-view/manifests/21.2.0",
 ]
-ALIYUN: dict[str, Any] = {"mirror": "aliyun", "dashboard_flavour": "kube-web-view"}
+ALIYUN: dict[str, Any] = {"mirror": "aliyun", "dashboard": {"flavour": "kube-web-view"}}
 REFUSED, AWAY = "403  Forbidden [IP: 1.2.3.4 443]", "Connection timed out"
 
 
@@ -170,10 +170,10 @@ def test_a_dashboard_whose_image_is_refused(registry_says: str | None) -> None:
         settings = {**ALIYUN, "mirrors": {"aliyun": {**profile, "registry_fallback": False}}}
     (problem,) = told({url: why or "" for url, why in said.items()}, settings)
     assert problem.startswith(
-        f"cp1, w1, w2: kube_web_view_image = {VIEW!r}: no mirror serves this image: "
+        f"cp1, w1, w2: dashboard.kube_web_view_image = {VIEW!r}: no mirror serves this image: "
         f"docker.m.daocloud.io: {REFUSED}; docker.1ms.run: {REFUSED}"
     )
-    assert 'set dashboard_flavour = "headlamp", or name a mirror' in problem
+    assert 'set dashboard.flavour = "headlamp", or name a mirror' in problem
     assert 'registry_mirrors = {"docker.io": ["https://..."]}' in problem
 
 

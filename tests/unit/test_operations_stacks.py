@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 import yaml
 from fake_hosts import Facts, Hosts, Told, fact, run, run_for_all, told_by, unpacked
-from stub_programs import calls, run_with
+from pyinfra.api import OperationError
 
 from kubestage.facts.files import FileStates
 from kubestage.facts.kubernetes import ManifestsApplied, Workload, WorkloadsReady
-from kubestage.facts.stack_objects import StackObjects
-from kubestage.host_file import HostFile
+from kubestage.facts.own_manifests import OBJECTS, ManifestObjects
+from kubestage.facts.printed import Printed
+from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.operations import stacks
 from kubestage.operations.explained import or_explained
-from kubestage.stacks.stack import Secret, Stack
+from kubestage.operations.stacks import manifest_commands
+from kubestage.stacks.stack import Namespace, Secret, Stack, Upstream
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 NOTHING_SEEN = StackObjects()  # by preflight
@@ -31,19 +29,19 @@ def document(kind: str, more: str = "") -> str:
 
 PLAIN = Stack(
     "plain",
-    HostFile("/m/plain.yaml", document("Plain", 'ca: "@CA@"\n')),
-    namespaces=("other",),
-    filled={"@CA@": "cat /k/ca"},
+    lambda answers: document("Plain", f'ca: "{answers["ca"]}"\n'),
+    asked={"ca": "cat /k/ca"},
+    others=("other",),
 )
 LOGIN = Stack(
     "login",
-    HostFile("/m/login.yaml", "---\n".join(map(document, ("Space", "Login", "Last")))),
+    lambda _: "---\n".join(map(document, ("Login", "Last"))),
+    namespace=Namespace("login"),
     secrets=(Secret("login", "users", {"htpasswd": "/k/users", "salt": "/k/salt"}, type="demo/users"),),
 )
 WEB = Stack(
     "web",
-    HostFile(
-        "/m/web.yaml",
+    lambda _: (
         """\
 apiVersion: apps/v1
 kind: Deployment
@@ -64,29 +62,41 @@ apiVersion: batch/v1
 kind: CronJob
 metadata: {name: starts-anew, namespace: web}
 spec: {jobTemplate: {spec: {template: {spec: {volumes: [{name: one, configMap: {name: settings}}]}}}}}
-""",
+"""
     ),
 )
 BOTH = [PLAIN, LOGIN]
-PATHS = ["/m/plain.yaml", "/m/login.yaml"]
+M = "/etc/kubernetes/kubestage/manifests"
+ANSWERS = {"ca": "Y2E="}
+KUSTOMIZE = "kubectl kustomize --load-restrictor LoadRestrictionsNone"
 PARTS = [
-    "printf 'apiVersion: v1\\nkind: Namespace\\nmetadata:\\n  name: \"other\"\\n'",
-    'v0=$(cat /k/ca) && sed -e "s|@CA@|$v0|" /m/plain.yaml',
-    "sed -e '/^---$/Q' /m/login.yaml",
-    "v0=$(base64 -w 0 < /k/users) && v1=$(base64 -w 0 < /k/salt) && "
-    'printf \'apiVersion: v1\\nkind: Secret\\nmetadata:\\n  name: users\\n  namespace: "login"\\n  labels:\\n'
-    '    kubestage/stack: login\\ntype: demo/users\\ndata:\\n  htpasswd: %s\\n  salt: %s\\n\' "$v0" "$v1"',
-    "sed -e '1,/^---$/d' /m/login.yaml",
+    f"cat {M}/plain/namespaces.yaml",
+    f"cat {M}/plain/manifest.yaml",
+    f"cat {M}/plain/record.yaml",
+    f"cat {M}/login/namespaces.yaml",
+    f"{KUSTOMIZE} {M}/login/secrets",
+    f"cat {M}/login/manifest.yaml",
+    f"cat {M}/login/record.yaml",
 ]
-APPLY = (
-    f"manifests=$({' && echo --- && '.join(PARTS)}) && printf '%s\\n' \"$manifests\" | "
-    f"{KUBECTL} apply --server-side --force-conflicts --field-manager kubestage -f -"
-)
+
+
+def applying(parts: Sequence[str]) -> str:
+    return (
+        f"manifests=$({' && echo --- && '.join(parts)}) && printf '%s\\n' \"$manifests\" | "
+        f"{KUBECTL} apply --server-side --force-conflicts --field-manager kubestage -f -"
+    )
+
+
+APPLY = applying(PARTS)
 
 
 def on_disk(*there: Stack, of: Sequence[Stack] = BOTH) -> Facts:
-    lines = [f"644 0:0 {stack.manifest.sha256} {stack.manifest.path}" for stack in there]
-    return {fact(FileStates, paths=[stack.manifest.path for stack in of]): lines}
+    files = {stack.name: stack.files(ANSWERS if stack is PLAIN else {}) for stack in of}
+    lines = [f"644 0:0 {file.sha256} {file.path}" for stack in there for file in files[stack.name]]
+    return {
+        fact(FileStates, paths=[file.path for stack in of for file in files[stack.name]]): lines,
+        fact(Printed, commands=PLAIN.asked): ["ca Y2E="],
+    }
 
 
 def applied(*lines: str) -> Facts:
@@ -96,12 +106,13 @@ def applied(*lines: str) -> Facts:
 class TestKept:
     def test_first(self) -> None:
         files, command = told_by(stacks.kept, {**on_disk(), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
-        assert list(unpacked(files)) == PATHS
+        assert list(unpacked(files)) == [file.path for stack in BOTH for file in stack.files(ANSWERS)]
+        assert 'ca: "Y2E="' in unpacked(files)[f"{M}/plain/manifest.yaml"][0]
         assert command == Told(APPLY)
 
     def test_one_manifest_changed(self) -> None:
         files, command = told_by(stacks.kept, {**on_disk(PLAIN), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
-        assert unpacked(files) == {"/m/login.yaml": (LOGIN.manifest.content, "644")}
+        assert unpacked(files) == {file.path: (file.content, "644") for file in LOGIN.files({})}
         assert command == Told(APPLY)
 
     def test_edited_in_the_cluster(self) -> None:
@@ -122,8 +133,8 @@ class TestKept:
     def test_pods_that_may_have_started_by_an_edited_config_map(self, differs: list[str], restart: str) -> None:
         lines = [f"object v1.ConfigMap.{name}" for name in ("web.settings", "web.unused", "other.settings")]
         facts = {
-            fact(FileStates, paths=["/m/web.yaml"]): [f"644 0:0 {WEB.manifest.sha256} /m/web.yaml"],
-            fact(ManifestsApplied, parts=["cat /m/web.yaml"]): [*lines, *differs, "exit 1"],
+            **on_disk(WEB, of=[WEB]),
+            fact(ManifestsApplied, parts=manifest_commands([WEB])): [*lines, *differs, "exit 1"],
         }
         (command,) = run(stacks.kept, facts, stacks=[WEB], seen=NOTHING_SEEN)
         assert command.partition(" -f -")[2] == restart
@@ -135,84 +146,71 @@ class TestKept:
         asked = hosts.everything("h1").index(fact(ManifestsApplied, parts=PARTS))
         assert hosts.everything("h1").index(hosts.commands("h1")[0]) < asked
 
-
-class TestApplyScript:
-    """The command run with a kubectl that stands in."""
-
-    FILES = MappingProxyType({"m/plain.yaml": PLAIN.manifest.content, "m/login.yaml": LOGIN.manifest.content})
-    KEYS = MappingProxyType({"k/ca": "Y2E=\n", "k/users": "ann:$2y$05$%s\\n\n", "k/salt": "two\nlines\n"})
-
-    def go(self, folder: Path, without: str = "") -> subprocess.CompletedProcess[str]:
-        for name, content in {**self.FILES, **self.KEYS}.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            if name != without:
-                (folder / name).write_text(content)
-        return run_with(folder, APPLY, {"kubectl": f"cat > {folder}/applied"}, moved=("/m/", "/k/"))
-
-    def test_all_in_their_order(self, tmp_path: Path) -> None:
-        assert self.go(tmp_path).returncode == 0
-        namespace, plain, space, secret, *rest = yaml.safe_load_all((tmp_path / "applied").read_text())
-        assert namespace == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
-        assert (plain["kind"], plain["ca"]) == ("Plain", "Y2E=")
-        assert [one["kind"] for one in (space, *rest)] == ["Space", "Login", "Last"]
-        values = {key: base64.b64decode(value).decode() for key, value in secret.pop("data").items()}
-        assert values == {"htpasswd": self.KEYS["k/users"], "salt": self.KEYS["k/salt"]}
-        assert secret == {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "users", "namespace": "login", "labels": {"kubestage/stack": "login"}},
-            "type": "demo/users",
-        }
-
-    @pytest.mark.parametrize("without", ["m/plain.yaml", "m/login.yaml", "k/ca", "k/users", "k/salt"])
-    def test_nothing_is_applied_when_a_file_is_missing(self, tmp_path: Path, without: str) -> None:
-        assert self.go(tmp_path, without).returncode != 0
-        assert calls(tmp_path) == []
+    def test_what_can_not_be_told_ends_the_run(self) -> None:
+        silent = {fact(Printed, commands=PLAIN.asked): ["unknown ca"]}
+        with pytest.raises(OperationError, match="plain: a command for its manifest failed: ca"):
+            run(stacks.kept, {**on_disk(), **applied(), **silent}, stacks=BOTH, seen=NOTHING_SEEN)
 
 
-def test_switched() -> None:
-    parts = PARTS[2:]
-    facts = {**on_disk(LOGIN, of=[LOGIN]), fact(ManifestsApplied, parts=parts): ["exit 0"]}
-    assert run(stacks.switched, facts, stack=LOGIN, on=True, seen=NOTHING_SEEN) == []
-    assert run(stacks.switched, facts, stack=LOGIN, on=False, seen=NOTHING_SEEN) == ["rm /m/login.yaml"]
+class TestUpstream:
+    """A stack with what others have written: it is on the host already."""
 
-
-class TestDefinitions:
-    """A stack with CRDs, which others have written: a file that is on the host already."""
-
-    STACK = Stack("mesh", HostFile("/m/mesh.yaml", document("Mesh")), definitions="/m/crds.yaml")
-    PART = (
-        f"d=$({KUBECTL} label --local -f /m/crds.yaml kubestage/stack=mesh -o json) && "
-        "printf '%s\\n' \"$d\" | sed '1!s/^{$/---\\n{/'"
+    STACK = Stack(
+        "mesh",
+        lambda _: document("Mesh"),
+        upstream=(
+            Upstream("https://far.example/crds.yaml", "0" * 64),
+            Upstream(
+                "https://far.example/all.yaml",
+                "1" * 64,
+                {"far.example/mesh": "near.example:5000/mesh:v2"},
+                (Workload("m", "Deployment", "web"),),
+            ),
+        ),
     )
+    FIRST, SECOND = (f"{KUSTOMIZE} {M}/mesh/upstream-{number}" for number in range(2))
 
     def applied(self, *lines: str) -> Facts:
-        manifest = self.STACK.manifest
-        return {
-            fact(FileStates, paths=["/m/mesh.yaml"]): [f"644 0:0 {manifest.sha256} {manifest.path}"],
-            fact(ManifestsApplied, parts=[self.PART, "cat /m/mesh.yaml"]): lines,
-        }
+        parts = [self.FIRST, self.SECOND, *manifest_commands([self.STACK])]
+        return {**on_disk(self.STACK, of=[self.STACK]), fact(ManifestsApplied, parts=parts): lines}
 
     def test_they_are_served_before_what_is_of_their_kinds(self) -> None:
-        apply = (
-            f"printf '%s\\n' \"$manifests\" | {KUBECTL} apply --server-side --force-conflicts --field-manager kubestage"
-        )
+        namespaces = f"cat {M}/mesh/namespaces.yaml"
+        served = stacks.served("mesh", 180)
         assert run(stacks.kept, self.applied(), stacks=[self.STACK], seen=NOTHING_SEEN) == [
-            f"manifests=$({self.PART}) && {apply} -f - && "
-            f"{KUBECTL} wait --for condition=Established --timeout 180s -f /m/crds.yaml",
-            f"manifests=$(cat /m/mesh.yaml) && {apply} -f -",
+            f"{applying([namespaces, self.FIRST])} && {served}",
+            f"{applying([namespaces, self.SECOND])} && {served} && "
+            f"{KUBECTL} rollout status --timeout=180s --namespace m deployment/web",
+            applying(manifest_commands([self.STACK])),
         ]
 
     def test_as_they_should_be(self) -> None:
         assert run(stacks.kept, self.applied("exit 0"), stacks=[self.STACK], seen=NOTHING_SEEN) == []
 
-    def test_kubectl_puts_nothing_between_two_objects(self, tmp_path: Path) -> None:
-        objects = "".join(f'{{\n    "kind": "{kind}",\n    "spec": {{\n    }}\n}}\n' for kind in ("One", "Two"))
-        result = run_with(tmp_path, f"{self.PART} && echo --- && echo kind: Three", {"kubectl": f"printf '{objects}'"})
-        assert [each["kind"] for each in yaml.safe_load_all(result.stdout)] == ["One", "Two", "Three"]
+    def test_what_kubectl_makes_of_it(self) -> None:
+        first, second = (yaml.safe_load(file.content) for file in self.STACK.files({}) if "upstream" in file.path)
+        assert (first["resources"], first["images"]) == (["manifest.yaml"], [])
+        assert second["images"] == [{"name": "far.example/mesh", "newName": "near.example:5000/mesh", "newTag": "v2"}]
+        assert second["labels"] == [{"pairs": {"kubestage/stack": "mesh"}}]
 
-    def test_none_of_them_where_kubectl_fails(self, tmp_path: Path) -> None:
-        assert run_with(tmp_path, self.PART, {"kubectl": "exit 1"}).returncode != 0
+    @pytest.mark.parametrize(
+        ("listed", "deleted"),
+        [(["v1|Service|m|web"], False), (["v1|Service|m|other"], True), (["failed"], False)],
+        ids=["it has it", "it has it no longer", "nobody can tell"],
+    )
+    def test_what_it_has_no_longer_goes(self, listed: list[str], deleted: bool) -> None:
+        seen = StackObjects((StackObject("mesh", "v1", ObjectName("", "Service", "m", "web")),))
+        listing = (
+            f"{{ {self.FIRST} && echo --- && {self.SECOND}; }} | {KUBECTL} label --local --overwrite --filename - "
+            f"kubestage/stack=mesh --output {OBJECTS}"
+        )
+        known = {
+            **self.applied("exit 0"),
+            fact(StacksInCluster): ["stack_object mesh|v1|Service|m|web|Apply", "stack_objects "],
+            fact(ManifestObjects, command=listing): listed,
+        }
+        told = told_by(stacks.kept, known, stacks=[self.STACK], seen=seen)
+        assert ['"name": "web"' in each.stdin for each in told] == [True] * deleted
 
 
 class TestServing:

@@ -158,7 +158,7 @@ class TestFailure:
     """Of a run that asks, changes something, and fails."""
 
     DEPLOY = deploy(CHANGES, 'told("breaks", name="Token")')
-    SECRETS: ClassVar[dict[str, Any]] = {"ssh_password": "sesame-street", "registry_users": {"ci": "open-sesame"}}
+    SECRETS: ClassVar[dict[str, Any]] = {"ssh_password": "sesame-street", "registry": {"users": {"ci": "open-sesame"}}}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -384,7 +384,7 @@ class TestMask:
         ("data", "text", "shown"),
         [
             ({"ssh_password": "sesame"}, "it is sesame!", "it is ***!"),
-            ({"registry_users": {"ci": "sesame", "dev": "sesame-2"}}, "sesame-2 sesame", "*** ***"),
+            ({"registry": {"users": {"ci": "sesame", "dev": "sesame-2"}}}, "sesame-2 sesame", "*** ***"),
             ({"containerd_config": {"plugins": {"auth": {"password": "sesame"}}}}, "x=sesame", "x=***"),
             ({"docker_config": {"nodes": [{"auth": "sesame"}]}}, "x=sesame", "x=***"),
             ({"ssh_password": "a"}, "a cat", "a cat"),

@@ -12,8 +12,9 @@ from sample_cluster import GROUPS, hosts_data
 
 from kubestage.checks.load import load
 from kubestage.operations import overview as operations
-from kubestage.output.overview import Overview, Place, Row, overview, text
+from kubestage.output.overview import Overview, overview, text
 from kubestage.settings import ClusterSettings
+from kubestage.stacks.stack_type import Place, Row
 
 PLACE = Place(
     inventory="inventory/shop.py",
@@ -41,8 +42,8 @@ certificate  shop.example, *.shop.example                      make trust INVENT
 ingress      https://NAME.shop.example
 dashboard    https://dashboard.shop.example  any               make dashboard-token INVENTORY=inventory/shop.py
 registry     https://registry.shop.example   kubestage         /etc/kubernetes/kubestage/registry/users.json on cp1
-storage      StorageClass local-path
 metrics      kubectl top nodes
+storage      StorageClass local-path
 
 Every node serves the sites, so let your DNS or /etc/hosts lead their names to any of: 47.1.2.3 47.1.2.4"""
     )
@@ -66,7 +67,7 @@ def test_what_settings_change() -> None:
 
 
 def test_no_password_is_shown() -> None:
-    shown = text(overview(settings(registry_users={"ci": "correct horse", "ann": "battery staple"}), PLACE, True))
+    shown = text(overview(settings(registry={"users": {"ci": "correct horse", "ann": "battery staple"}}), PLACE, True))
     assert "ci, ann" in shown
     assert "correct horse" not in shown and "battery staple" not in shown
 

@@ -135,7 +135,7 @@ def facts(own: OwnManifests, *, on_disk: bool = True, end: str = "exit 0", more:
     states = [f"600 0:0 {file.sha256} {file.path}"] if on_disk else []
     return {
         fact(FileStates, paths=[file.path], below=own.folder): [*states, *more],
-        fact(ManifestsApplied, parts=[own.printed]): [end],
+        fact(ManifestsApplied, parts=[own.labelled()]): [end],
         fact(ManifestObjects, command=own.labelled(OBJECTS)): ["v1|ConfigMap|web|one", "v1|ConfigMap||here"],
     }
 
@@ -156,7 +156,7 @@ class TestKept:
     def test_first_run(self, shop: OwnManifests) -> None:
         write, apply = kept(shop, facts(shop, on_disk=False, end="exit 1")).told("cp1")
         assert unpacked(write) == {f"{FOLDER}/shop/one.yaml": (ONE, "600")}
-        assert shop.printed in apply.command and "kubestage/stack=own.shop" in apply.command
+        assert shop.labelled() in apply.command and "kubestage/stack=own.shop" in apply.command
 
     def test_a_file_that_has_gone(self, shop: OwnManifests) -> None:
         (command,) = kept(shop, facts(shop, more=[f"600 0:0 {SUM} {FOLDER}/shop/old.yaml"])).commands("cp1")
@@ -187,7 +187,7 @@ class TestKept:
         own = OwnManifests("far", Source(url=URL, sha256=SUM))
         known = {
             fact(FileStates, paths=[own.downloaded]): [],
-            fact(ManifestsApplied, parts=[own.printed]): ["exit 1"],
+            fact(ManifestsApplied, parts=[own.labelled()]): ["exit 1"],
         }
         hosts = Hosts({"cp1": known})
         hosts.prepare("cp1", own_manifests.kept, own=own, address="https://m.example/a.yaml", seen=StackObjects())

@@ -11,7 +11,8 @@ import pytest
 from kubestage.commands.inside import NodeRow, VolumeRow
 from kubestage.commands.page import Page, as_json, text
 from kubestage.output.kept import LastRun
-from kubestage.output.overview import Overview, Row
+from kubestage.output.overview import Overview
+from kubestage.stacks.stack_type import Row
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from refusals import refused
 from sample_cluster import GROUPS, group_data, hosts_data
-from sample_stacks import documents
 
 from kubestage.checks.load import load
-from kubestage.settings.values import NAMESPACES
 from kubestage.stacks import catalogue, dashboard, network
 
 PASSWORD = "correct horse battery"
@@ -28,16 +26,21 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"dashboard_flavor": "headlamp"},
         "dashboard_flavor = 'headlamp'",
-        'mean "dashboard_flavour"?',
+        'mean "dashboard"?',
         "correct the name",
     ),
-    ({"dashboard_flavour": "headlmap"}, "dashboard_flavour = 'headlmap'", 'did you mean "headlamp"?', "kube-web-view"),
-    ({"dashboard_admin": "yes"}, "dashboard_admin = 'yes'", "neither True nor False", "True or"),
     (
-        {"dashboard_admin": True, "dashboard_flavour": "kube-web-view"},
-        "dashboard_admin = True",
+        {"dashboard": {"flavour": "headlmap"}},
+        "dashboard.flavour = 'headlmap'",
+        'did you mean "headlamp"?',
+        "kube-web-view",
+    ),
+    ({"dashboard": {"admin": "yes"}}, "dashboard.admin = 'yes'", "neither True nor False", "True or"),
+    (
+        {"dashboard": {"admin": True, "flavour": "kube-web-view"}},
+        "dashboard.admin = True",
         "kube-web-view changes nothing",
-        'dashboard_flavour = "headlamp"',
+        'dashboard.flavour = "headlamp"',
     ),
     # stacks together
     ({"stacks": ["metrics", "metrics"]}, "stacks = ['metrics', 'metrics']", "names metrics more than once", "once"),
@@ -57,8 +60,8 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "outside of the cluster",
     ),
     (
-        {"registry_pull_namespaces": ["default", "dashboard"]},
-        "registry_pull_namespaces = ['default', 'dashboard']",
+        {"registry": {"pull_namespaces": ["default", "dashboard"]}},
+        "registry.pull_namespaces = ['default', 'dashboard']",
         'the namespace "dashboard" is the platform\'s own',
         "leave it out",
     ),
@@ -91,26 +94,26 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"http_port": 0}, "http_redirect = True", "http_port is 0", "set it to False"),
     ({"http_port": 8080}, "http_redirect = True", "go to HTTPS on port 8080", "set it to False, or http_port to 80"),
     # how many
-    ({"ingress_replicas": 0}, "ingress_replicas = 0", "at least 1", "above 0"),
+    ({"ingress": {"replicas": 0}}, "ingress.replicas = 0", "at least 1", "above 0"),
     (
-        {"ingress_replicas": 3},
-        "ingress_replicas = 3",
+        {"ingress": {"replicas": 3}},
+        "ingress.replicas = 3",
         "only 2 of the nodes take any pod",
         "set it to 2, or add workers",
     ),
     (
-        {"ingress_replicas": 4, "schedule_on_control_plane": True},
-        "ingress_replicas = 4",
+        {"ingress": {"replicas": 4}, "schedule_on_control_plane": True},
+        "ingress.replicas = 4",
         "only 3 of the nodes take any pod",
         "set it to 3",
     ),
     (
         {"node_taints": ["gpu:NoSchedule"]},
-        "ingress_replicas = None",
+        "ingress.replicas = None",
         "no node takes any pod",
         "leave a worker without a taint",
     ),
-    ({"ingress_traffic_policy": "local"}, "ingress_traffic_policy = 'local'", 'mean "Local"?', "Cluster, Local"),
+    ({"ingress": {"traffic_policy": "local"}}, "ingress.traffic_policy = 'local'", 'mean "Local"?', "Cluster, Local"),
     # domains
     ({"domain": "lab"}, "domain = 'lab'", "a domain of one label", '"lab.test"'),
     ({"domain": "*.lab.test"}, "domain = '*.lab.test'", "not a DNS name", 'write e.g. "lab.test"'),
@@ -121,15 +124,15 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"domain": "cluster.local"}, "domain = 'cluster.local'", "the cluster's own DNS", "a domain of its own"),
     ({"domain": "apps.cluster.local"}, "domain = 'apps.cluster.local'", "the cluster's own DNS", "a domain of its own"),
     # registry and storage
-    ({"registry_users": {"a:b": PASSWORD}}, "registry_users", "\"a\" can't be a user's name", "no colon"),
-    ({"registry_users": {"ci": f"{PASSWORD}\n"}}, "registry_users", 'of "ci" holds a control', "a single line"),
-    ({"registry_cleanup": "60 3 * * 0"}, "registry_cleanup = '60 3 * * 0'", "five fields", "weekday"),
-    ({"registry_cleanup": "0 3 * * 7"}, "registry_cleanup = '0 3 * * 7'", "five fields", "weekday"),
-    ({"registry_cleanup": "*/0 3 * * *"}, "registry_cleanup = '*/0 3 * * *'", "five fields", "weekday"),
-    ({"registry_cleanup": "9-3 3 * * *"}, "registry_cleanup = '9-3 3 * * *'", "five fields", "weekday"),
-    ({"storage_path": "/tmp/volumes"}, "storage_path = '/tmp/volumes'", "the system's own", "for volumes alone"),
-    ({"storage_path": "/mnt"}, "storage_path = '/mnt'", "the system's own", "for volumes alone"),
-    ({"storage_path": "/var/lib/etcd"}, "storage_path = '/var/lib/etcd'", "the system's own", "for volumes alone"),
+    ({"registry": {"users": {"a:b": PASSWORD}}}, "registry.users", "\"a\" can't be a user's name", "no colon"),
+    ({"registry": {"users": {"ci": f"{PASSWORD}\n"}}}, "registry.users", 'of "ci" holds a control', "a single line"),
+    ({"registry": {"cleanup": "60 3 * * 0"}}, "registry.cleanup = '60 3 * * 0'", "five fields", "weekday"),
+    ({"registry": {"cleanup": "0 3 * * 7"}}, "registry.cleanup = '0 3 * * 7'", "five fields", "weekday"),
+    ({"registry": {"cleanup": "*/0 3 * * *"}}, "registry.cleanup = '*/0 3 * * *'", "five fields", "weekday"),
+    ({"registry": {"cleanup": "9-3 3 * * *"}}, "registry.cleanup = '9-3 3 * * *'", "five fields", "weekday"),
+    ({"storage": {"path": "/tmp/volumes"}}, "storage.path = '/tmp/volumes'", "the system's own", "for volumes alone"),
+    ({"storage": {"path": "/mnt"}}, "storage.path = '/mnt'", "the system's own", "for volumes alone"),
+    ({"storage": {"path": "/var/lib/etcd"}}, "storage.path = '/var/lib/etcd'", "the system's own", "for volumes alone"),
     (
         {"domain": ".".join(["a" * 60] * 4)},
         "domain = 'aaaa",
@@ -158,16 +161,31 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
         "the platform's own registry",
         "remove it",
     ),
-    ({"registry_users": {"ci": "short"}}, "registry_users", 'the password of "ci" is not of 8 to 72', "of that length"),
-    ({"registry_users": {"ci": 12345678}}, "registry_users.ci = (not shown)", "not a text", "quotes"),
-    ({"registry_users": ["ci"]}, "registry_users = (not shown)", "not a mapping", "{"),
-    ({"registry_size": "20G"}, "registry_size = '20G'", "not a volume's size", '"20Gi"'),
-    ({"registry_cleanup": "weekly"}, "registry_cleanup = 'weekly'", "not cron's five fields", '"30 3 * * 0"'),
-    ({"registry_pull_namespaces": ["My_App"]}, "namespaces.0 = 'My_App'", "not a namespace", '"default"'),
+    (
+        {"registry": {"users": {"ci": "short"}}},
+        "registry.users",
+        'of "ci" is not of 8 to 72',
+        "of that length",
+    ),
+    ({"registry": {"users": {"ci": 12345678}}}, "registry.users.ci = (not shown)", "not a text", "quotes"),
+    ({"registry": {"users": ["ci"]}}, "registry.users = (not shown)", "not a mapping", "{"),
+    ({"registry": {"size": "20G"}}, "registry.size = '20G'", "not a volume's size", '"20Gi"'),
+    ({"registry": {"cleanup": "weekly"}}, "registry.cleanup = 'weekly'", "not cron's five fields", '"30 3 * * 0"'),
+    ({"registry": {"pull_namespaces": ["My_App"]}}, "namespaces.0 = 'My_App'", "not a namespace", '"default"'),
     ({"storage_class": "Cloud SSD"}, "storage_class = 'Cloud SSD'", "not a DNS name", "write e.g."),
-    ({"storage_path": "volumes"}, "storage_path = 'volumes'", "not an absolute path", "/var/lib/kubestage/volumes"),
-    ({"storage_path": "/a/../b"}, "storage_path = '/a/../b'", "not an absolute path", "/var/lib/kubestage/volumes"),
-    ({"contour_crds_sha256": "c02ed8"}, "contour_crds_sha256 = 'c02ed8'", "not a SHA-256", "sha256sum"),
+    (
+        {"storage": {"path": "volumes"}},
+        "storage.path = 'volumes'",
+        "not an absolute path",
+        "/var/lib/kubestage/volumes",
+    ),
+    (
+        {"storage": {"path": "/a/../b"}},
+        "storage.path = '/a/../b'",
+        "not an absolute path",
+        "/var/lib/kubestage/volumes",
+    ),
+    ({"ingress": {"crds_sha256": "c02ed8"}}, "ingress.crds_sha256 = 'c02ed8'", "not a SHA-256", "sha256sum"),
 ]
 IDS = [str(case[0])[:60] for case in EVERYWHERE]
 
@@ -199,14 +217,14 @@ def test_a_host_with_the_name_of_a_site() -> None:
 
 def test_what_is_not_on_is_not_asked_for() -> None:
     """Without the ingress its ports and replicas say nothing."""
-    unused = {"http_port": 443, "ingress_replicas": 9, "node_port_range": "30000-32767", "stacks": ["metrics"]}
+    unused = {"http_port": 443, "ingress": {"replicas": 9}, "node_port_range": "30000-32767", "stacks": ["metrics"]}
     assert load(hosts_data(unused), GROUPS).common.stacks == ("metrics",)
 
 
 def test_one_node_alone() -> None:
-    data = {"cp1": {**hosts_data()["cp1"], "ingress_replicas": 2}}
+    data = {"cp1": {**hosts_data()["cp1"], "ingress": {"replicas": 2}}}
     (problem,) = refused(data, {"control_plane": ["cp1"]}).problems
-    assert (problem.setting, problem.value) == ("ingress_replicas", 2)
+    assert (problem.setting, problem.value) == ("ingress.replicas", 2)
     assert "only 1 of the nodes takes any pod" in problem.reason and "set it to 1" in problem.remedy
 
 
@@ -219,16 +237,18 @@ def test_no_worker_is_told_once() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        hosts_data({"registry_users": {"ci": PASSWORD, "a:b": PASSWORD}}),
-        hosts_data({"registry_users": {f"ci:{PASSWORD}": PASSWORD}}),
-        hosts_data({"registry_users": {"ci": [PASSWORD]}}),
-        hosts_data({"registry_users": PASSWORD}),
+        hosts_data({"registry": {"users": {"ci": PASSWORD, "a:b": PASSWORD}}}),
+        hosts_data({"registry": {"users": {f"ci:{PASSWORD}": PASSWORD}}}),
+        hosts_data({"registry": {"users": {"ci": [PASSWORD]}}}),
+        hosts_data({"registry": {"users": PASSWORD}}),
         hosts_data({"registry_user": {"ci": PASSWORD}}),
         hosts_data({"registry_password": PASSWORD}),
         hosts_data({"registry_accounts": {"ci": PASSWORD}}),
         hosts_data({"ssh_pasword": PASSWORD}),
         hosts_data({"ssh_key_pw": PASSWORD}),
-        hosts_data({"registry_users": {"ci": PASSWORD}}, w1={"registry_users": {"ci": f"another {PASSWORD}"}}),
+        hosts_data(
+            {"registry": {"users": {"ci": PASSWORD}}}, w1={"registry": {"users": {"ci": f"another {PASSWORD}"}}}
+        ),
     ],
     ids=[
         "bad name",
@@ -250,8 +270,12 @@ def test_no_message_shows_a_password(data: dict[str, dict[str, Any]]) -> None:
 
 
 def test_the_platforms_own_namespaces() -> None:
-    """All that a manifest of ours makes."""
+    """All that a stack of ours makes."""
     common = load(hosts_data(), GROUPS).common
-    made = [network.flannel(common), dashboard.other_dashboard(common), *catalogue.chosen(common).values()]
-    names = {found["metadata"]["name"] for stack in made for found in documents(stack, "Namespace")}
-    assert sorted(names) == sorted(NAMESPACES)
+    made = [network.flannel(common), *dashboard.others(common), *catalogue.chosen(common).values()]
+    names = {stack.namespace.name for stack in made if stack.namespace}
+    assert names == {network.FLANNEL, *(kind.namespace for kind in catalogue.STACKS.values() if kind.namespace)}
+    for name in names:
+        assert "the platform's own" in str(
+            refused({"cp1": {**hosts_data()["cp1"], "registry": {"pull_namespaces": [name]}}})
+        )

@@ -129,7 +129,7 @@ def test_what_is_in_the_way_between_hosts() -> None:
 
 def test_a_dashboard_that_mirrors_refuse() -> None:
     """Told with all else that takes a question of its own; the others have the same mirrors, and are not asked."""
-    settings = {"mirror": "aliyun", "dashboard_flavour": "kube-web-view"}
+    settings = {"mirror": "aliyun", "dashboard": {"flavour": "kube-web-view"}}
     image = "docker.io/hjacobs/kube-web-view:21.2.0"
     urls = ("https://docker.m.daocloud.io", "https://docker.1ms.run", "https://registry-1.docker.io")
     said = [f"image {image} {url}/v2/hjacobs/kube-web-view/manifests/21.2.0 403  Forbidden" for url in urls]

@@ -249,7 +249,7 @@ def test_too_many_files() -> None:
 def test_the_disk_of_the_volumes() -> None:
     apart = changed(fresh(), "w1", **on_one_disk(80 * GIB, 60 * GIB, volumes=FileSystem("/v", GIB, GIB // 2, 9, 9)))
     problem = the_one(problems(apart, w1={"require_disk_mib": 600}))
-    assert (problem.where, problem.setting, problem.value) == ("w1", "storage_path", "/var/lib/kubestage/volumes")
+    assert (problem.where, problem.setting, problem.value) == ("w1", "storage.path", "/var/lib/kubestage/volumes")
     assert "512 MiB, and at least 600 MiB is asked for" in problem.reason
     assert "a larger disk" in problem.remedy and "require_disk_mib" in problem.remedy
     assert problems(apart, w1={"require_disk_mib": 512}) == []
@@ -723,8 +723,8 @@ def test_the_registrys_volume_keeps_its_class(volume: str) -> None:
 )
 def test_the_registrys_volume_keeps_its_size(made: str, wanted: str, fits: bool) -> None:
     reports = running(volumes=[f"registry/registry|local-path|{made}"])
-    found = problems(reports, {"registry_size": wanted})
-    assert [(problem.setting, problem.value) for problem in found] == [("registry_size", wanted)] * (not fits)
+    found = problems(reports, {"registry": {"size": wanted}})
+    assert [(problem.setting, problem.value) for problem in found] == [("registry.size", wanted)] * (not fits)
     assert all(f"was made with {made}" in problem.reason for problem in found)
 
 

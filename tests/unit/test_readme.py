@@ -12,6 +12,7 @@ from sample_cluster import ROOT
 import tasks
 from kubestage.cluster.phase import PHASES
 from kubestage.settings import SETTINGS
+from kubestage.stacks.catalogue import STACKS
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 _FENCE = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,11 +36,12 @@ def settings_of(name: str, title: str) -> list[str]:
     """In the order in which the tables of the chapter about settings have them."""
     chapter = text(name).partition(f"## {title}\n")[2].partition("\n## ")[0]
     cells = [line.split("|")[1] for line in chapter.splitlines() if line.startswith("| `")]
-    return [word for cell in cells for word in re.findall(r"`(\w+)`", cell)]
+    return [word for cell in cells for word in re.findall(r"`([\w.]+)`", cell)]
 
 
 def test_every_setting_is_in_its_tables() -> None:
-    assert sorted(settings_of(ENGLISH, "Settings")) == sorted(SETTINGS)
+    of_stacks = [f"{name}.{key}" for name, kind in STACKS.items() for key in kind.settings.model_fields]
+    assert sorted(settings_of(ENGLISH, "Settings")) == sorted([*SETTINGS, *of_stacks])
 
 
 def test_where_to_look_is_what_a_failed_phase_says() -> None:

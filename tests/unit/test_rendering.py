@@ -24,6 +24,7 @@ from kubestage.render import apt_sources, endpoint, kubeadm, kubelet, runtime, s
 from kubestage.render.merge import merged
 from kubestage.settings import Cluster, ClusterSettings, HostSettings
 from kubestage.stacks import network
+from kubestage.stacks.stack import Namespace
 
 
 def cluster(everywhere: dict[str, Any] | None = None, **single: dict[str, Any]) -> Cluster:
@@ -495,11 +496,11 @@ class TestNetwork:
                 pod_cidr="10.240.0.0/16", flannel_image="example.com/f:1", flannel_cni_plugin_image="example.com/c:1"
             )
         )
-        assert stack.manifest.path == "/etc/kubernetes/kubestage/manifests/flannel.yaml"
+        assert stack.manifest.path == "/etc/kubernetes/kubestage/manifests/flannel/manifest.yaml"
         assert stack.workloads == (Workload("kube-flannel", "DaemonSet", "kube-flannel-ds"),)
         documents = list(yaml.safe_load_all(stack.manifest.content))
         by_kind = {document["kind"]: document for document in documents}
-        assert documents[0]["kind"] == "Namespace"  # it has to be there before what is in it
+        assert stack.namespace == Namespace("kube-flannel", "privileged")
         data = by_kind["ConfigMap"]["data"]
         assert json.loads(data["net-conf.json"]) == {"Network": "10.240.0.0/16", "Backend": {"Type": "vxlan"}}
         assert [plugin["type"] for plugin in json.loads(data["cni-conf.json"])["plugins"]] == ["flannel", "portmap"]

@@ -20,6 +20,7 @@ from kubestage.hidden import Hidden
 from kubestage.operations.registry import Users, login_files
 from kubestage.render import kubeadm, kubelet, runtime
 from kubestage.settings import SETTINGS, SettingsError
+from kubestage.stacks.registry import RegistrySettings
 
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
 
@@ -30,7 +31,7 @@ def planted(folder: Path) -> tuple[dict[str, Any], list[str]]:
     key = new_key()
     settings: dict[str, Any] = {
         "domain": "lab.test",
-        "registry_users": {"ci": next(words)},
+        "registry": {"users": {"ci": next(words)}},
         "containerd_config": {"proxy_plugins": {"mine": {"auth": {"password": next(words)}, "list": [next(words)]}}},
         "docker_config": {"proxies": {"http-proxy": f"http://ci:{next(words)}@proxy.test:3128"}},
         "kubelet_config": {"staticPodURLHeader": {"Authorization": [next(words)]}},
@@ -54,7 +55,7 @@ def run(
     inventory = {group: [(name, hosts[name]) for name in names] for group, names in GROUPS.items()}
     module = phase.partition(".")[0]
     (folder / "pyinfra_on_fake_hosts.py").write_text(COMMAND_LINE)
-    (folder / "deploy.py").write_text(f"from tasks import preflight, {module}\n{phase}(preflight.check())\n")
+    (folder / "deploy.py").write_text(f"from tasks import preflight, {module}\n({phase})(preflight.check())\n")
     (folder / "testing.py").write_text("\n".join(f"{group} = {members!r}" for group, members in inventory.items()))
     (folder / "group_data").mkdir(exist_ok=True)
     (folder / "group_data" / "all.py").write_text((ROOT / "group_data" / "all.py").read_text())
@@ -81,7 +82,7 @@ FAILURES = {
     "the static pods": ("control_plane.bring_up", "kubestage-static-pods"),
     "a question about the static pods": ("control_plane.bring_up", "kubeadm_renders"),
     "certificates": ("certificates.keep", "base64 -d"),
-    "the registry's users": ("registry.install", "base64 -d"),
+    "the registry's users": ("stacks.INSTALL[2]", "base64 -d"),
 }
 FLAGS = ("-y", "-vvv", "--debug")  # all that pyinfra can say; for --debug it prints group data itself
 LOOKING_AHEAD = ("--dry", "--diff", "-vvv", "--debug")
@@ -103,7 +104,7 @@ def test_a_failing_run(phase: str, failing: str, flags: tuple[str, ...], tmp_pat
 
 
 WRONG: dict[str, Any] = {
-    "registry_users": {"ci:x": "PLANTED-long"},
+    "registry": {"users": {"ci:x": "PLANTED-long"}},
     "registry_usrs": {"ci": "PLANTED-long"},
     "containerd_config": {"version": 2, "auth": {"password": "PLANTED"}},
     "contanerd_config": "password: PLANTED",
@@ -112,7 +113,7 @@ WRONG: dict[str, Any] = {
     "kube_proxy_config": ["PLANTED"],
     "apiserver_extra_args": {"secure-port": 1, "oidc-client-id": "PLANTED"},
     "mirror_password": "PLANTED",
-    "contour_crds_url": "https://ci:PLANTED@files.test/x",
+    "ingress": {"crds_url": "https://ci:PLANTED@files.test/x"},
     "ca_key": "-----BEGIN PRIVATE KEY-----\nPLANTED\n-----END PRIVATE KEY-----\n",
 }
 
@@ -136,14 +137,14 @@ def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
         common,
         own,
         given(common.ca_certificate, common.ca_key),
-        Users(common.registry_users),
+        Users(common.of(RegistrySettings).users),
         Hidden(configuration),
         [
             runtime.containerd_config(common, own),
             runtime.docker_config(common, own),
             *kubelet.files(own, "cp1", "/etc/resolv.conf"),
         ],
-        login_files("registry.lab.test", common.registry_users),
+        login_files("registry.lab.test", common.of(RegistrySettings).users),
     ]
     for shown in (*map(repr, things), *map(str, things)):
         assert not [secret for secret in secrets if secret in shown], shown[:200]
@@ -162,7 +163,7 @@ def test_files_with_secrets_are_root_s_alone(tmp_path: Path) -> None:
     files = [runtime.containerd_config(common, own), runtime.docker_config(common, own), *runtime.registry_hosts(own)]
     files += [
         *kubelet.files(own, "cp1", "/etc/resolv.conf"),
-        *login_files("registry.lab.test", common.registry_users),
+        *login_files("registry.lab.test", common.of(RegistrySettings).users),
     ]
     found = {file.path: file.mode for file in files if any(secret in file.content for secret in secrets)}
     assert len(found) == 4

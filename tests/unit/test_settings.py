@@ -14,6 +14,7 @@ from sample_cluster import GROUPS, ROOT, group_data, hosts_data
 from kubestage.checks.load import load
 from kubestage.settings import SETTINGS, ClusterSettings, HostSettings, PortRange, SettingsError
 from kubestage.settings.kernel import dotted
+from kubestage.stacks.ingress import IngressSettings
 
 
 def test_defaults_make_a_cluster() -> None:
@@ -117,7 +118,7 @@ def test_settings_are_frozen() -> None:
     ids=str,
 )
 def test_a_single_host_may_have(own: dict[str, Any]) -> None:
-    load(hosts_data({"ingress_replicas": 1}, w1=own), GROUPS)  # one of the workers may be tainted
+    load(hosts_data({"ingress": {"replicas": 1}}, w1=own), GROUPS)  # one of the workers may be tainted
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_control_plane_alone() -> None:
         (["w1"], {"schedule_on_control_plane": True}, True, 2),
         (["w1", "w2"], {}, False, 2),
         (["w1", "w2"], {"schedule_on_control_plane": True}, True, 2),
-        (["w1", "w2"], {"ingress_replicas": 1}, False, 1),
+        (["w1", "w2"], {"ingress": {"replicas": 1}}, False, 1),
     ],
     ids=["one", "one and one", "both take pods", "one and two", "three take pods", "as told"],
 )
@@ -200,7 +201,7 @@ def test_what_fits_any_number_of_hosts(workers: list[str], own: dict[str, Any], 
     names = ["cp1", *workers]
     data = {name: values for name, values in hosts_data(own).items() if name in names}
     settings = load(data, {"control_plane": ["cp1"], "workers": workers}).common
-    assert (settings.schedule_on_control_plane, settings.ingress_replicas) == (scheduled, replicas)
+    assert (settings.schedule_on_control_plane, settings.of(IngressSettings).replicas) == (scheduled, replicas)
 
 
 def test_files_that_flags_name_are_taken(tmp_path: Path) -> None:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+import sample_stacks
 import yaml
-from fake_hosts import Hosts, fact, writes
-from sample_cluster import GROUPS, NO_SPEAKER, hosts_data
-from sample_reports import control_plane
+from sample_cluster import GROUPS, hosts_data
 
-import tasks.dashboard
 from kubestage.checks.load import load
-from kubestage.checks.preflight import Checked
-from kubestage.cluster.plan import HostPlan
 from kubestage.commands.api import Api
 from kubestage.commands.dashboard_token import new_token, running_flavour
-from kubestage.facts.files import FileStates
-from kubestage.facts.host_report import parse
-from kubestage.facts.kubernetes import ManifestsApplied, Workload
-from kubestage.facts.stack_objects import StacksInCluster
-from kubestage.kubernetes import MANIFESTS
-from kubestage.operations.stacks import manifest_commands
+from kubestage.facts.kubernetes import Workload
 from kubestage.settings import ClusterSettings
-from kubestage.stacks import dashboard
+from kubestage.stacks import catalogue, dashboard
 from kubestage.stacks.stack import Stack
 
 FLAVOURS = ("headlamp", "kube-web-view")
@@ -38,11 +27,12 @@ def settings(**changed: Any) -> ClusterSettings:
 
 
 def stack(flavour: str, **changed: Any) -> Stack:
-    return dashboard.dashboard(settings(dashboard_flavour=flavour, **changed))
+    own = {"flavour": flavour, **changed.pop("dashboard", {})}
+    return dashboard.dashboard(settings(dashboard=own, **changed))
 
 
 def documents(flavour: str, **changed: Any) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(stack(flavour, **changed).manifest.content))
+    return sample_stacks.documents(stack(flavour, **changed))
 
 
 def of_kind(kind: str, flavour: str, **changed: Any) -> list[dict[str, Any]]:
@@ -66,9 +56,8 @@ def rights(flavour: str, **changed: Any) -> dict[str, list[str]]:
 @pytest.mark.parametrize("flavour", FLAVOURS)
 class TestBothFlavours:
     def test_the_settings_choose(self, flavour: str) -> None:
-        chosen, other = (
-            get(settings(dashboard_flavour=flavour)) for get in (dashboard.dashboard, dashboard.other_dashboard)
-        )
+        known = settings(dashboard={"flavour": flavour})
+        chosen, (other,) = dashboard.dashboard(known), dashboard.others(known)
         assert {chosen.name, other.name} == set(FLAVOURS) and chosen.name == flavour
         assert chosen.manifest.path != other.manifest.path
         assert chosen.workloads == (Workload("dashboard", "Deployment", flavour),)
@@ -136,7 +125,7 @@ class TestHeadlamp:
         assert rights("headlamp") == {"kubestage-dashboard": ["dashboard"], "view": ["dashboard"], "cluster-admin": []}
 
     def test_administrators_by_setting(self) -> None:
-        assert rights("headlamp", dashboard_admin=True)["cluster-admin"] == ["dashboard"]
+        assert rights("headlamp", dashboard={"admin": True})["cluster-admin"] == ["dashboard"]
 
     def test_a_session_ends_with_its_token(self) -> None:
         (container,) = the_pod("headlamp")["spec"]["containers"]
@@ -150,7 +139,7 @@ class TestHeadlamp:
         assert [volume for volume in pod["volumes"] if "emptyDir" not in volume] == []
 
     def test_image(self) -> None:
-        (container,) = the_pod("headlamp", headlamp_image="example.com/h:1")["spec"]["containers"]
+        (container,) = the_pod("headlamp", dashboard={"headlamp_image": "example.com/h:1"})["spec"]["containers"]
         assert container["image"] == "example.com/h:1"
 
     def test_tokens_are_for_the_api(self) -> None:
@@ -177,7 +166,11 @@ class TestKubeWebView:
         assert rights("kube-web-view") == {"kubestage-dashboard": ["kube-web-view"], "view": ["kube-web-view"]}
 
     def test_images(self) -> None:
-        pod = the_pod("kube-web-view", envoy_image="example.com/e:1", kube_web_view_image="example.com/k:1")
+        pod = the_pod(
+            "kube-web-view",
+            ingress={"envoy_image": "example.com/e:1"},
+            dashboard={"kube_web_view_image": "example.com/k:1"},
+        )
         assert [each["image"] for each in pod["spec"]["containers"]] == ["example.com/e:1", "example.com/k:1"]
 
     def test_only_envoy_is_reached_from_outside_of_the_pod(self) -> None:
@@ -205,7 +198,7 @@ class TestKubeWebView:
         assert "forward" not in taken  # the token stays with Envoy
 
     def test_tokens_are_for_the_site_alone(self) -> None:
-        chosen = settings(dashboard_flavour="kube-web-view", https_port=8443, http_redirect=False)
+        chosen = settings(dashboard={"flavour": "kube-web-view"}, https_port=8443, http_redirect=False)
         assert dashboard.token_audiences(chosen, "kube-web-view") == ["https://dashboard.lab.test:8443"]
         assert provider(https_port=8443, http_redirect=False)["audiences"] == ["https://dashboard.lab.test:8443"]
 
@@ -214,13 +207,16 @@ class TestKubeWebView:
         own = {"service-account-issuer": "https://issuer.example.com"}
         assert provider(apiserver_extra_args=own)["issuer"] == "https://issuer.example.com"
 
-    def test_keys_are_filled_in_on_the_control_plane(self) -> None:
-        filled = stack("kube-web-view").filled
-        keys = provider()["local_jwks"]["inline_string"]
-        assert filled[keys] == "kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw /openid/v1/jwks"
-        digest = the_pod("kube-web-view")["metadata"]["annotations"]["kubestage/signing-keys"]
-        assert filled[digest] == f"{filled[keys]} | sha256sum | cut -c 1-16"  # new keys start a new pod
-        assert all(stack("kube-web-view").manifest.content.count(word) == 1 for word in filled)
+    def test_keys_are_filled_in_of_the_control_plane(self) -> None:
+        found = stack("kube-web-view")
+        assert list(found.asked) == ["keys"] and "get --raw /openid/v1/jwks" in found.asked["keys"]
+        pods = []
+        for keys in ('{"keys":[]}', '{"keys":[1]}'):
+            documents = list(yaml.safe_load_all(found.filled({"keys": keys}).content))
+            (envoy,) = [each["data"]["envoy.yaml"] for each in documents if each["kind"] == "ConfigMap"]
+            assert f"inline_string: '{keys}'" in envoy
+            pods += [each["spec"]["template"] for each in documents if each["kind"] == "Deployment"]
+        assert pods[0] != pods[1]  # new keys start a new pod
 
     def test_new_configuration_starts_a_new_pod(self) -> None:
         def annotations(**changed: Any) -> Any:
@@ -259,45 +255,15 @@ def test_the_flavour_that_runs(deployments: list[str], flavour: str) -> None:
     assert running_flavour(FakeApi(deployments)) == flavour
 
 
-def told(on_disk: list[Stack], in_the_cluster: list[Stack], **changed: Any) -> list[str]:
-    """What the control plane host is told by the task; the first words of each command.
-
-    `on_disk`, `in_the_cluster`: where there is anything of these stacks.
-    """
-    known = settings(dashboard_flavour="kube-web-view", **changed)
-    wanted, other = dashboard.dashboard(known), dashboard.other_dashboard(known)
-    facts: dict[str, list[str]] = {}
-    for each in (wanted, other):
-        file = each.manifest
-        facts[fact(FileStates, paths=[file.path])] = [f"644 0:0 {file.sha256} {file.path}"] if each in on_disk else []
-        facts[fact(ManifestsApplied, parts=manifest_commands([each]))] = ["exit 0"] if each in in_the_cluster else []
-    there = [f"{each.name}|v1|Namespace||dashboard" for each in in_the_cluster]
-    facts[fact(StacksInCluster)] = [*(f"stack_object {one}|Apply" for one in there), "stack_objects "]
-    reports = {"cp1": parse(control_plane(stack_objects=there).splitlines(), 0, 0)}
-    checked = Checked(replace(load(hosts_data(), GROUPS), common=known), reports, {"cp1": "10.0.0.11"}, (), "lab")
-    hosts = Hosts({"cp1": facts})
-    hosts.prepare_task(
-        "cp1", tasks.dashboard.install, HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))
-    )
-    hosts.execute()
-    return [command.partition("=")[0] for command in hosts.commands("cp1")]
-
-
 class TestTask:
-    def test_as_it_should_be(self) -> None:
-        assert told([stack("kube-web-view")], [stack("kube-web-view")]) == []
-        assert told([], [], stacks=[]) == []
+    """Which of the dashboards goes, and which comes; the operations have their own tests."""
 
     def test_the_other_flavour_goes_first_as_it_takes_the_namespace_with_it(self) -> None:
-        delete = "kubectl --kubeconfig /etc/kubernetes/admin.conf delete --ignore-not-found --wait --timeout"
-        write, _, _ = writes(stack("kube-web-view").manifest.path).partition("=")
-        applied = [write, "manifests"]
-        # Whatever is on the host's disk.
-        rm = f"rm {MANIFESTS}/headlamp.yaml"
-        assert told([stack("headlamp")], [stack("headlamp")]) == [delete, rm, *applied]
-        assert told([], [stack("headlamp")]) == [delete, *applied]
-        assert told([stack("headlamp")], []) == [rm, *applied]
+        for flavour, other in (FLAVOURS, FLAVOURS[::-1]):
+            known = settings(dashboard={"flavour": flavour})
+            assert [each.name for each in catalogue.left_out(known)] == [other]
+            assert catalogue.chosen(known)["dashboard"].name == flavour
 
     def test_switched_off(self) -> None:
-        off = told([stack("kube-web-view")], [stack("kube-web-view")], stacks=[])
-        assert [command.split()[:4][-1] for command in off] == ["delete", f"{MANIFESTS}/kube-web-view.yaml"]
+        names = [each.name for each in catalogue.left_out(settings(stacks=[]))]
+        assert names == ["metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage"]

@@ -21,8 +21,9 @@ from sample_stacks import (
 )
 
 from kubestage.facts.kubernetes import Workload
-from kubestage.stacks import ingress, sites
-from kubestage.stacks.stack import Secret, Stack
+from kubestage.stacks import ingress
+from kubestage.stacks.sites import WILDCARD
+from kubestage.stacks.stack import Secret, Stack, _templates
 
 PKI = "/etc/kubernetes/kubestage/pki"
 FILES = Path(__file__).parents[2] / "files"
@@ -52,16 +53,16 @@ def test_what_it_is_made_of() -> None:
     )
     for workload in found.workloads:
         assert one(found, workload.kind, workload.name)["metadata"]["namespace"] == workload.namespace
-    assert found.definitions == "/etc/kubernetes/kubestage/manifests/contour-definitions.yaml"
-    assert found.definitions != found.manifest.path
+    (definitions,) = found.upstream
+    assert definitions.url.startswith("https://raw.githubusercontent.com/projectcontour/contour/v")
     check_namespaced(found, cluster_wide={"Namespace", "IngressClass", "ClusterRole", "ClusterRoleBinding"})
     check_labels(found)
 
 
 def test_images_are_the_settings() -> None:
     own = {"contour_image": "example.com/contour:9", "envoy_image": "example.com/envoy:9"}
-    assert images(stack(**own)) == set(own.values())
-    (init,) = one(stack(**own), "DaemonSet")["spec"]["template"]["spec"]["initContainers"]
+    assert images(stack(ingress=own)) == set(own.values())
+    (init,) = one(stack(ingress=own), "DaemonSet")["spec"]["template"]["spec"]["initContainers"]
     assert init["image"] == own["contour_image"]
 
 
@@ -146,7 +147,7 @@ class TestPorts:
 
     @pytest.mark.parametrize("policy", ["Local", "Cluster"])
     def test_traffic_policy(self, policy: str) -> None:
-        spec = one(stack(ingress_traffic_policy=policy), "Service", "envoy")["spec"]
+        spec = one(stack(ingress={"traffic_policy": policy}), "Service", "envoy")["spec"]
         assert (spec["type"], spec["externalTrafficPolicy"]) == ("NodePort", policy)
 
 
@@ -169,7 +170,7 @@ class TestEnvoys:
         assert shared[0]["admin"] == shared[1]["admin"] == "/admin"
 
     def test_replicas(self) -> None:
-        found = stack(ingress_replicas=1)
+        found = stack(ingress={"replicas": 1})
         assert [each["spec"]["replicas"] for each in documents(found, "Deployment")] == [1, 1]
         assert [each["spec"]["replicas"] for each in documents(stack(), "Deployment")] == [2, 2]
         for each in documents(found, "Deployment"):
@@ -231,7 +232,12 @@ class TestClassAndDefault:
 
 class TestSite:
     def site(self, **changed: Any) -> dict[str, Any]:
-        found: dict[str, Any] = yaml.safe_load(sites.ingress(settings(**changed), "shop", "shopping", "web", 8081))
+        common = settings(**changed)
+        found: dict[str, Any] = yaml.safe_load(
+            _templates.from_string(
+                '{% from "sites/ingress.yaml.j2" import ingress with context %}{{ ingress("shop", "web", 8081) }}'
+            ).render(settings=common, namespace="shopping", wildcard=WILDCARD)
+        )
         return found
 
     def test_ingress(self) -> None:

@@ -1,4 +1,4 @@
-"""What of a stack the control plane host prints for kubectl: run by a shell, and read as the API server reads it."""
+"""What of a stack the control plane host gets, and what it prints for kubectl, read as the API server reads it."""
 
 from __future__ import annotations
 
@@ -9,76 +9,102 @@ from typing import Any
 
 import yaml
 
-from kubestage.host_file import HostFile
+from kubestage.facts.printed import Printed
+from kubestage.facts.unknown import Unknown
 from kubestage.operations.stacks import manifest_commands
-from kubestage.stacks.stack import Secret, Stack
+from kubestage.stacks.stack import Namespace, Secret, Stack, Upstream
 
-SECRET = b'per%cent \x00 \\n "quoted" $HOME\n'
-
-
-def printed(stack: Stack) -> list[dict[str, Any]]:
-    """The documents that go to kubectl; as many as there are commands, and whatever they say on errors is none."""
-    parts = manifest_commands([stack])
-    result = subprocess.run(["sh", "-c", " && echo --- && ".join(parts)], capture_output=True, text=True, check=True)
-    assert result.stderr == ""
-    documents = list(yaml.safe_load_all(result.stdout))
-    assert len(documents) == len(parts)
-    return documents
+FOLDER = "/etc/kubernetes/kubestage/manifests/registry"
 
 
-def on_disk(folder: Path, manifest: str = "kind: Nothing\n") -> HostFile:
-    path = folder / "manifest.yaml"
-    path.write_text(manifest)
-    return HostFile(str(path), manifest)
+def stack(*secrets: Secret, **changed: Any) -> Stack:
+    return Stack("registry", lambda _: "kind: Pod\nmetadata: {name: one}\n", secrets=secrets, **changed)
 
 
-def test_secret(tmp_path: Path) -> None:
-    (tmp_path / "the key").write_bytes(SECRET)
-    (tmp_path / "crt").write_bytes(b"certificate\n")
-    keys = {"tls.crt": f"{tmp_path}/crt", ".key": f"{tmp_path}/the key"}
-    stack = Stack("registry", on_disk(tmp_path), (Secret("123", "login", keys, "example.com/pair"),))
-    assert printed(stack)[1] == {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "login", "namespace": "123", "labels": {"kubestage/stack": "registry"}},
-        "type": "example.com/pair",
-        "data": {
-            "tls.crt": base64.b64encode(b"certificate\n").decode(),
-            ".key": base64.b64encode(SECRET).decode(),
-        },
-    }
+def files(of: Stack) -> dict[str, list[dict[str, Any]]]:
+    """Path below FOLDER -> its documents."""
+    return {file.path.removeprefix(f"{FOLDER}/"): list(yaml.safe_load_all(file.content)) for file in of.files({})}
 
 
-def test_secrets_come_before_what_mounts_them(tmp_path: Path) -> None:
-    (tmp_path / "key").write_bytes(SECRET)
-    manifest = on_disk(tmp_path, "# Why.\nkind: Namespace\nca: @ca@\n---\nkind: Pod\nca: @ca@\n---\nkind: Last\n")
-    secret = Secret("registry", "login", {"key": f"{tmp_path}/key"})
-    stack = Stack("registry", manifest, (secret,), namespaces=("shop",), filled={"@ca@": "echo yes"})
-    parts = manifest_commands([stack])
-    text = subprocess.run(["sh", "-c", " && echo --- && ".join(parts)], capture_output=True, text=True, check=True)
-    documents = list(yaml.safe_load_all(text.stdout))
-    assert [document["kind"] for document in documents] == ["Namespace", "Namespace", "Secret", "Pod", "Last"]
-    assert documents[1] == {"kind": "Namespace", "ca": True} and documents[3] == {"kind": "Pod", "ca": True}
+def test_secrets_come_before_what_mounts_them_and_after_their_namespace() -> None:
+    found = stack(Secret("registry", "login", {"key": "/k/key"}), namespace=Namespace("registry"), others=("shop",))
+    kustomize = "kubectl kustomize --load-restrictor LoadRestrictionsNone"
+    assert manifest_commands([found]) == [
+        f"cat {FOLDER}/namespaces.yaml",
+        f"{kustomize} {FOLDER}/secrets",
+        f"cat {FOLDER}/manifest.yaml",
+        f"cat {FOLDER}/record.yaml",
+    ]
+    assert list(files(found)) == ["namespaces.yaml", "secrets/kustomization.yaml", "manifest.yaml", "record.yaml"]
 
 
-def test_no_secret_of_a_file_that_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "one").write_bytes(SECRET)
-    keys = {"one": f"{tmp_path}/one", "two": f"{tmp_path}/two"}
-    _, command, _ = manifest_commands([Stack("registry", on_disk(tmp_path), (Secret("default", "login", keys),))])
-    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert (result.returncode != 0, result.stdout) == (True, "")
-    assert f"{tmp_path}/two" in result.stderr
+def test_others_namespaces_are_named_alone() -> None:
+    own, *others = files(stack(namespace=Namespace("registry", "baseline"), others=("default", "null")))[
+        "namespaces.yaml"
+    ]
+    labels = {"kubestage/stack": "registry", "pod-security.kubernetes.io/enforce": "baseline"}
+    assert own["metadata"] == {"name": "registry", "labels": labels}
+    assert [each["metadata"] for each in others] == [{"name": name} for name in ("kubestage-system", "default", "null")]
 
 
-def test_others_namespaces_come_first_and_are_named_alone(tmp_path: Path) -> None:
-    stack = Stack("registry", on_disk(tmp_path), namespaces=("default", "null"))
-    names = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("default", "null")]
-    assert printed(stack) == [*names, {"kind": "Nothing"}]
+def test_secrets_are_of_files_by_their_paths_alone() -> None:
+    secret = Secret("123", "login", {"tls.crt": "/k/crt", ".key": "/k/the key"}, "example.com/pair")
+    (made,) = files(stack(secret))["secrets/kustomization.yaml"]
+    assert made["secretGenerator"] == [
+        {
+            "namespace": "123",
+            "name": "login",
+            "type": "example.com/pair",
+            "files": ["tls.crt=/k/crt", ".key=/k/the key"],
+        }
+    ]
+    assert made["generatorOptions"] == {"disableNameSuffixHash": True, "labels": {"kubestage/stack": "registry"}}
 
 
-def test_filled(tmp_path: Path) -> None:
-    (tmp_path / "ca").write_bytes(SECRET * 50)
-    manifest = on_disk(tmp_path, 'ca: "@ca@"\nuser: "@user@"\nnone: "@other@"\n')
-    stack = Stack("metrics", manifest, filled={"@ca@": f"base64 -w 0 < {tmp_path}/ca", "@user@": "echo a/b"})
-    encoded = base64.b64encode(SECRET * 50).decode()
-    assert printed(stack) == [{"ca": encoded, "user": "a/b", "none": "@other@"}]
+def test_the_record_says_what_was_applied() -> None:
+    """It differs with whatever is applied, but for what only the host can tell."""
+
+    def record(of: Stack) -> dict[str, str]:
+        (document,) = files(of)["record.yaml"]
+        assert document["metadata"]["labels"] == {"kubestage/stack": "registry"}
+        assert (document["metadata"]["namespace"], document["metadata"]["name"]) == (
+            "kubestage-system",
+            "stack.registry",
+        )
+        return {key: base64.b64decode(value).decode() for key, value in document["data"].items()}
+
+    def pod(image: str, asked: str = "") -> Stack:
+        text = f"kind: Pod\nmetadata: {{name: one}}\nspec:\n  containers:\n    - image: {image}\n"
+        return Stack(
+            "registry", lambda answers: text + "".join(answers.values()), asked={asked: "true"} if asked else {}
+        )
+
+    assert record(pod("example.com/one:1"))["images"] == "example.com/one:1"
+    others = [
+        pod("example.com/one:2"),
+        stack(),
+        stack(namespace=Namespace("one")),
+        stack(Secret("one", "two", {"a": "/b"})),
+        stack(upstream=(Upstream("https://one.example/a.yaml", "0" * 64),)),
+        stack(upstream=(Upstream("https://one.example/a.yaml", "1" * 64),)),
+    ]
+    digests = [record(each)["digest"] for each in (pod("example.com/one:1"), *others)]
+    assert len(set(digests)) == len(digests)
+    assert record(pod("example.com/one:1", asked="ca"))["digest"] == digests[0]
+
+
+class TestPrinted:
+    def ask(self, **commands: str) -> dict[str, str] | Unknown:
+        command = Printed().ask(commands)
+        output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+        return Printed().parse(output.splitlines())
+
+    def test_each_by_its_name(self, tmp_path: Path) -> None:
+        (tmp_path / "ca").write_bytes(b"certificate" * 50)
+        encoded = base64.b64encode(b"certificate" * 50).decode()
+        asked = self.ask(ca=f"base64 -w 0 < {tmp_path}/ca", user="echo a b/c")
+        assert asked == {"ca": encoded, "user": "a b/c"}
+
+    def test_one_that_fails(self, tmp_path: Path) -> None:
+        assert self.ask(user="echo a", ca=f"base64 -w 0 < {tmp_path}/ca") == Unknown("ca")
+        assert self.ask(ca=f"sha256sum < {tmp_path}/ca | cut -c1-16", user="echo a") == Unknown("ca")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from sample_stacks import (
     check_labels,
     check_namespaced,
@@ -35,7 +36,7 @@ def arguments() -> list[str]:
 
 
 def test_what_it_is_made_of() -> None:
-    found = stack(metrics_server_image="example.com/metrics:9")
+    found = stack(metrics={"image": "example.com/metrics:9"})
     assert found.workloads == (Workload("kube-system", "Deployment", "metrics-server"),)
     assert images(found) == {"example.com/metrics:9"}
     check_labels(found)
@@ -54,7 +55,11 @@ def test_the_api_server_verifies_it() -> None:
     found = stack()
     api = one(found, "APIService")["spec"]
     assert api["insecureSkipTLSVerify"] is False  # left out, a true of somebody's hand would stay
-    assert found.filled[api["caBundle"]] == f"base64 -w 0 < {FOLDER}/ca.crt"
+    assert found.asked["ca"] == f"base64 -w 0 < {FOLDER}/ca.crt"
+    (filled,) = [
+        each for each in yaml.safe_load_all(found.filled({"ca": "Y2E="}).content) if each["kind"] == "APIService"
+    ]
+    assert filled["spec"]["caBundle"] == "Y2E="
     assert found.apis == (one(found, "APIService")["metadata"]["name"],)
     # The name by which the API server asks for it is that of its certificate.
     service = one(found, "Service")["metadata"]
@@ -73,8 +78,9 @@ def test_its_certificate() -> None:
         type="kubernetes.io/tls",
     )
     (pod,) = pods(found)
-    word = pod["metadata"]["annotations"]["kubestage/certificate"]
-    assert found.filled[word] == f"sha256sum < {FOLDER}/{NAME}.crt | cut -c1-16"
+    assert pod["metadata"]["annotations"]["kubestage/certificate"] == ""
+    assert 'kubestage/certificate: "0a1b"' in found.filled({"certificate": "0a1b"}).content
+    assert found.asked["certificate"] == f"sha256sum < {FOLDER}/{NAME}.crt | cut -c1-16"
     assert secrets_mounted(pod) == {secret.name}
     (mount,) = pod["spec"]["containers"][0]["volumeMounts"]
     assert f"--tls-cert-file={mount['mountPath']}/tls.crt" in arguments()

@@ -18,31 +18,30 @@ from stub_programs import calls, run_with
 from kubestage.checks.load import load
 from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
-from kubestage.facts.files import FileStates
+from kubestage.facts.files import FileStates, Missing
 from kubestage.facts.host_report import parse
 from kubestage.facts.kubernetes import ManifestsApplied
+from kubestage.facts.own_manifests import OBJECTS, ManifestObjects
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
-from kubestage.host_file import HostFile
 from kubestage.operations import stacks
 from kubestage.stacks import catalogue, dashboard, network
 from kubestage.stacks.labels import labelled
-from kubestage.stacks.stack import Secret, Stack
+from kubestage.stacks.stack import Namespace, Secret, Stack, Upstream
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 DELETE = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -"
-MANIFEST = HostFile(
-    "/m/web.yaml",
-    """\
-apiVersion: v1
-kind: Namespace
-metadata: {name: web}
----
+MANIFEST = """\
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: shop, namespace: web}
-""",
+"""
+WEB = Stack(
+    "web",
+    lambda _: MANIFEST,
+    namespace=Namespace("web"),
+    secrets=(Secret("shop", "login", {"key": "/k/key"}),),
+    upstream=(Upstream("https://far.example/crds.yaml", "0" * 64),),
 )
-WEB = Stack("web", MANIFEST, secrets=(Secret("shop", "login", {"key": "/k/key"}),), definitions="/m/crds.yaml")
 
 
 def thing(version: str, kind: str, namespace: str, name: str, stack: str = "web") -> StackObject:
@@ -53,6 +52,7 @@ WANTED = (
     thing("v1", "Namespace", "", "web"),
     thing("apps/v1beta9", "Deployment", "web", "shop"),  # another version of the same
     thing("v1", "Secret", "shop", "login"),
+    thing("v1", "Secret", "kubestage-system", "stack.web"),
 )
 CRD = thing("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "shops.example.com")
 OTHERS = thing("v1", "ConfigMap", "web", "old", stack="another")
@@ -66,7 +66,8 @@ class TestLabels:
             for document in documents(stack):
                 assert document["metadata"]["labels"]["kubestage/stack"] == stack.name, document["metadata"]
             # No pod is made anew for a label, and no selector goes by it.
-            assert stack.manifest.content.count("kubestage/stack") == len(documents(stack))
+            own = [each for each in documents(stack) if each["kind"] != "Namespace"]
+            assert stack.manifest.content.count("kubestage/stack") == len(own)
 
     def test_the_rest_of_the_text_stays(self) -> None:
         text = (
@@ -149,10 +150,8 @@ def listed(*objects: StackObject, error: str = "") -> Facts:
     return {fact(StacksInCluster): [*lines, f"stack_objects {error}"]}
 
 
-def on_disk(*paths: str) -> Facts:
-    state = {"/m/web.yaml": f"644 0:0 {MANIFEST.sha256}", "/m/crds.yaml": "644 0:0 0"}
-    asked = (["/m/web.yaml"], ["/m/web.yaml", "/m/crds.yaml"])
-    return {fact(FileStates, paths=each): [f"{state[path]} {path}" for path in paths if path in each] for each in asked}
+def on_disk(there: bool) -> Facts:
+    return {fact(Missing, paths=[WEB.folder]): [] if there else [WEB.folder]}
 
 
 def deleted(told: Told) -> list[str]:
@@ -176,35 +175,36 @@ class TestRemoved:
         "apiregistration.k8s.io/v1 APIService /v1.example.com",
         "apps/v1beta9 Deployment web/shop",
         "v1 Secret shop/login",
+        "v1 Secret kubestage-system/stack.web",
         "example.com/v1 Shop web/one",
         "v1 Secret elsewhere/of-a-namespace-that-left-the-settings",
         "v1 Namespace /web",
         "apiextensions.k8s.io/v1 CustomResourceDefinition /shops.example.com",
     )
 
-    def go(self, seen: StackObjects, there: Facts, *files: str) -> list[Told]:
-        return told_by(stacks.removed, {**on_disk(*files), **there}, stack=WEB, seen=seen)
+    def go(self, seen: StackObjects, there: Facts, files: bool = False) -> list[Told]:
+        return told_by(stacks.removed, {**on_disk(files), **there}, stack=WEB, seen=seen)
 
-    @pytest.mark.parametrize("files", [[], ["/m/web.yaml"], ["/m/crds.yaml"], ["/m/web.yaml", "/m/crds.yaml"]], ids=str)
-    def test_what_is_there_goes_whatever_is_on_the_host_s_disk(self, files: Sequence[str]) -> None:
+    @pytest.mark.parametrize("files", [False, True])
+    def test_what_is_there_goes_whatever_is_on_the_host_s_disk(self, files: bool) -> None:
         seen = StackObjects((*self.EVERYTHING, OTHERS))
-        delete, *rm = self.go(seen, listed(*self.EVERYTHING, OTHERS), *files)
+        delete, *rm = self.go(seen, listed(*self.EVERYTHING, OTHERS), files)
         assert deleted(delete) == list(self.ORDER)
-        assert rm == [Told(f"rm {' '.join(files)}")] * bool(files)
+        assert rm == [Told(f"rm -r {WEB.folder}")] * files
 
     def test_a_run_was_killed_in_between(self) -> None:
         (delete,) = self.go(StackObjects((CRD,)), listed(CRD))
         assert deleted(delete) == [self.ORDER[-1]]
-        assert self.go(StackObjects(), {}, "/m/web.yaml") == [Told("rm /m/web.yaml")]
+        assert self.go(StackObjects(), {}, files=True) == [Told(f"rm -r {WEB.folder}")]
 
     def test_it_has_gone_since_preflight(self) -> None:
         assert self.go(StackObjects(WANTED), listed(OTHERS)) == []
 
     def test_it_is_not_there_and_nobody_is_asked_again(self) -> None:
-        hosts = Hosts({"h1": on_disk()})
+        hosts = Hosts({"h1": on_disk(False)})
         hosts.prepare("h1", stacks.removed, stack=WEB, seen=StackObjects((OTHERS,)))
         hosts.execute()
-        assert set(hosts.everything("h1")) == {fact(FileStates, paths=["/m/web.yaml", "/m/crds.yaml"])}
+        assert set(hosts.everything("h1")) == {fact(Missing, paths=[WEB.folder])}
 
     def test_an_api_that_was_silent_at_first_is_asked_again(self) -> None:
         (delete,) = self.go(StackObjects(error="connection refused"), listed(*WANTED))
@@ -212,7 +212,7 @@ class TestRemoved:
 
     def test_unknown_is_not_absent(self) -> None:
         silent = StackObjects(error="connection refused")
-        hosts = Hosts({"h1": {**on_disk(), **listed(error="connection refused")}})
+        hosts = Hosts({"h1": {**on_disk(False), **listed(error="connection refused")}})
         hosts.prepare("h1", stacks.removed, stack=WEB, seen=silent)
         with pytest.raises(
             OperationError, match="does not say what stacks have put into the cluster: connection refused"
@@ -223,16 +223,22 @@ class TestRemoved:
 class TestKept:
     """What a newer manifest no longer has."""
 
-    PARTS = (
-        "d=$(kubectl --kubeconfig /etc/kubernetes/admin.conf label --local -f /m/crds.yaml kubestage/stack=web -o json)"
-        " && printf '%s\\n' \"$d\" | sed '1!s/^{$/---\\n{/'",
-        *stacks.manifest_commands([WEB]),
+    UPSTREAM = f"kubectl kustomize --load-restrictor LoadRestrictionsNone {WEB.upstream_folder(0)}"
+    PARTS = (UPSTREAM, *stacks.manifest_commands([WEB]))
+    LISTED = (
+        f"{{ {UPSTREAM}; }} | {KUBECTL} label --local --overwrite --filename - kubestage/stack=web --output {OBJECTS}"
     )
+    FILES: Facts = {  # noqa: RUF012
+        fact(FileStates, paths=[file.path for file in WEB.files({})]): [
+            f"644 0:0 {file.sha256} {file.path}" for file in WEB.files({})
+        ],
+        fact(ManifestObjects, command=LISTED): ["apiextensions.k8s.io/v1|CustomResourceDefinition||shops.example.com"],
+    }
     DROPPED = (thing("v1", "ConfigMap", "web", "old"), thing("v1", "Secret", "left", "login"))
 
     def go(self, *there: StackObject, same: bool = True, **seen: StackObjects) -> list[Told]:
         facts = {
-            **on_disk("/m/web.yaml"),
+            **self.FILES,
             **listed(*there),
             fact(ManifestsApplied, parts=self.PARTS): [f"exit {int(not same)}"],
         }
@@ -253,7 +259,7 @@ class TestKept:
 
     @pytest.mark.parametrize("there", [WANTED, (*WANTED, CRD, OTHERS), WANTED[:1]], ids=["all", "and others'", "less"])
     def test_nothing_is_surplus_and_nobody_is_asked_again(self, there: Sequence[StackObject]) -> None:
-        facts = {**on_disk("/m/web.yaml"), fact(ManifestsApplied, parts=self.PARTS): ["exit 0"]}
+        facts = {**self.FILES, fact(ManifestsApplied, parts=self.PARTS): ["exit 0"]}
         assert told_by(stacks.kept, facts, stacks=[WEB], seen=StackObjects(tuple(there))) == []
 
     def test_what_holds_data_of_others_stays_and_is_told(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,7 +49,7 @@ def test_what_it_is_made_of() -> None:
 
 
 def test_images_are_the_settings() -> None:
-    assert images(stack(registry_image="example.com/registry:9")) == {"example.com/registry:9"}
+    assert images(stack(registry={"image": "example.com/registry:9"})) == {"example.com/registry:9"}
 
 
 def test_pods_fit_their_namespace() -> None:
@@ -64,7 +64,7 @@ def test_pods_fit_their_namespace() -> None:
 
 @pytest.mark.parametrize(("own", "used"), [("", "local-path"), ("cloud-ssd", "cloud-ssd"), ("null", "null")])
 def test_volume(own: str, used: str) -> None:
-    claim = one(stack(storage_class=own, registry_size="7Gi"), "PersistentVolumeClaim")
+    claim = one(stack(storage_class=own, registry={"size": "7Gi"}), "PersistentVolumeClaim")
     assert claim["spec"] == {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": used,
@@ -98,7 +98,7 @@ def test_it_stays_off_workers_that_are_thrown_away() -> None:
 
 
 def test_cleanup() -> None:
-    job = one(stack(registry_cleanup="5 4 * * *"), "CronJob")["spec"]
+    job = one(stack(registry={"cleanup": "5 4 * * *"}), "CronJob")["spec"]
     assert (job["schedule"], job["timeZone"], job["concurrencyPolicy"]) == ("5 4 * * *", "Etc/UTC", "Forbid")
     pod = job["jobTemplate"]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
@@ -134,7 +134,7 @@ def test_nobody_without_a_login() -> None:
 
 
 def test_secrets() -> None:
-    found = stack(registry_pull_namespaces=["default", "shop"])
+    found = stack(registry={"pull_namespaces": ["default", "shop"]})
     users, *pull = found.secrets
     assert users == Secret("registry", "registry-users", {"htpasswd": f"{LOGINS}/htpasswd"})
     assert pull == [
@@ -147,14 +147,14 @@ def test_secrets() -> None:
         for namespace in ("default", "shop")
     ]
     assert secrets_mounted(pods(found)[0]) == {users.name}
-    assert found.namespaces == ("default", "shop")
+    assert found.others == ("default", "shop")
     assert "shop" not in found.manifest.content  # what is in the manifest goes with the stack
 
 
 def test_nowhere_to_pull_from() -> None:
-    found = stack(registry_pull_namespaces=[])
+    found = stack(registry={"pull_namespaces": []})
     assert len(found.secrets) == 1
-    assert found.namespaces == ()
+    assert found.others == ()
 
 
 def test_ingress() -> None:
@@ -167,7 +167,12 @@ def test_ingress() -> None:
 
 
 def test_a_new_pod_for_new_users_and_configuration() -> None:
-    word = pod_annotations()["kubestage/users"]
-    assert stack().filled == {word: f"sha256sum < {LOGINS}/htpasswd | cut -c1-16"}
-    assert pod_annotations() == pod_annotations(registry_pull_namespaces=["shop"])
+    assert stack().asked == {"users_digest": f"sha256sum < {LOGINS}/htpasswd | cut -c1-16"}
+    (deployment,) = [
+        one
+        for one in yaml.safe_load_all(stack().filled({"users_digest": "0a1b"}).content)
+        if one["kind"] == "Deployment"
+    ]
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["kubestage/users"] == "0a1b"
+    assert pod_annotations() == pod_annotations(registry={"pull_namespaces": ["shop"]})
     assert pod_annotations() != pod_annotations(domain="other.test")

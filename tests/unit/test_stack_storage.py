@@ -16,15 +16,16 @@ from pyinfra.api import OperationError
 from sample_stacks import check_labels, check_namespaced, check_unprivileged, documents, images, one, pods, settings
 from stub_programs import calls, run_with
 
-from kubestage.facts.files import EmptyFolder, FileStates, Missing
+from kubestage.facts.files import EmptyFolder, Missing
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.facts.unknown import Unknown
+from kubestage.operations import stacks
 from kubestage.operations import storage as operations
 from kubestage.stacks import storage
 from kubestage.stacks.stack import Stack
 
-PATH = "/etc/kubernetes/kubestage/manifests/storage.yaml"
+FOLDER_OF_MANIFESTS = "/etc/kubernetes/kubestage/manifests/storage"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 
 
@@ -44,7 +45,7 @@ def pod_annotations(**changed: Any) -> dict[str, str]:
 
 
 def test_what_it_is_made_of() -> None:
-    found = stack(local_path_provisioner_image="example.com/provisioner:9")
+    found = stack(storage={"image": "example.com/provisioner:9"})
     assert found.workloads == (Workload("local-path-storage", "Deployment", "local-path-provisioner"),)
     assert images(found) == {"example.com/provisioner:9"}
     check_labels(found)
@@ -75,13 +76,13 @@ def test_it_runs_where_there_is_a_control_plane_alone() -> None:
 
 
 def test_settings_reach_the_provisioner() -> None:
-    data = configuration(storage_path="/data/volumes", busybox_image="example.com/busybox:9")
+    data = configuration(storage={"path": "/data/volumes"}, busybox_image="example.com/busybox:9")
     (entry,) = json.loads(data["config.json"])["nodePathMap"]
     assert entry == {"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/data/volumes"]}
     (helper,) = yaml.safe_load(data["helperPod.yaml"])["spec"]["containers"]
     assert helper["image"] == "example.com/busybox:9"
     assert pod_annotations() == pod_annotations()
-    assert pod_annotations() != pod_annotations(storage_path="/data/volumes")
+    assert pod_annotations() != pod_annotations(storage={"path": "/data/volumes"})
     assert pod_annotations() != pod_annotations(busybox_image="example.com/busybox:9")
 
 
@@ -141,20 +142,20 @@ class TestRemoved:
 
     def go(self, seen: StackObjects, on_disk: bool) -> list[str]:
         facts = {
-            fact(FileStates, paths=[PATH]): [f"644 0:0 {'0' * 64} {PATH}"] * on_disk,
+            fact(Missing, paths=[FOLDER_OF_MANIFESTS]): [FOLDER_OF_MANIFESTS] * (not on_disk),
             fact(StacksInCluster): ["stack_object storage|v1|Namespace||local-path-storage|Apply", "stack_objects "],
         }
-        told = told_by(operations.removed, facts, stack=stack(), storage_class="local-path", seen=seen)
+        told = told_by(stacks.removed, facts, stack=stack(), seen=seen)
         return [each.command for each in told]
 
     @pytest.mark.parametrize("on_disk", [True, False])
     def test_volumes_go_first(self, on_disk: bool) -> None:
         delete = f"{KUBECTL} delete --ignore-not-found --wait --timeout=180s -f -"
-        assert self.go(self.SEEN, on_disk) == [WAIT, delete, *[f"rm {PATH}"] * on_disk]
+        assert self.go(self.SEEN, on_disk) == [WAIT, delete, *[f"rm -r {FOLDER_OF_MANIFESTS}"] * on_disk]
 
     def test_it_is_not_there(self) -> None:
         assert self.go(StackObjects(), on_disk=False) == []
-        assert self.go(StackObjects(), on_disk=True) == [f"rm {PATH}"]
+        assert self.go(StackObjects(), on_disk=True) == [f"rm -r {FOLDER_OF_MANIFESTS}"]
 
     def test_no_volumes(self, tmp_path: Path) -> None:
         assert run_with(tmp_path, WAIT, {"kubectl": ""}).returncode == 0

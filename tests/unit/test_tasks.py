@@ -19,7 +19,8 @@ from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import HostReport, parse
 from kubestage.facts.unknown import Unknown
-from tasks import certificates, control_plane, host, ingress, join, network, runtime, storage
+from tasks import certificates, control_plane, host, join, network, runtime, volumes
+from tasks import stacks as stacks_task
 
 Calls = list[tuple[str, dict[str, Any]]]
 
@@ -39,11 +40,13 @@ def calls(task: ModuleType, run: HostPlan, monkeypatch: pytest.MonkeyPatch, phas
     made: Calls = []
 
     def stand_in(name: str) -> Any:
+        if name.rpartition(".")[2] == "Users":
+            return lambda passwords: passwords
         return lambda **arguments: made.append((name, arguments))
 
     hosts = Hosts({name: {} for name in dict.fromkeys((run.name, run.leader))})
     for name, module in list(vars(task).items()):
-        if getattr(module, "__name__", "").startswith("kubestage.operations."):
+        if isinstance(module, ModuleType) and module.__name__.startswith("kubestage.operations."):
             functions = {function: stand_in(f"{name}.{function}") for function in vars(module)}
             monkeypatch.setattr(task, name, SimpleNamespace(**functions))
     hosts.prepare_task(run.name, getattr(task, phase), run)
@@ -95,7 +98,7 @@ def test_sites_are_at_the_host_itself(stacks_on: list[str], sites: list[str], mo
 
 @pytest.mark.parametrize(("name", "wanted"), [("w1", {"shop/orders": "/data/pvc-1"}), ("w2", None), ("cp1", None)])
 def test_a_host_has_its_own_volumes(name: str, wanted: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    volumes = [
+    lines = [
         "shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1",
         "shop/old|local-path|2Gi|Delete Released|w1|/data/pvc-2",
         "shop/odd|local-path|2Gi|Delete Bound|w1|",
@@ -103,18 +106,18 @@ def test_a_host_has_its_own_volumes(name: str, wanted: dict[str, str] | None, mo
     ]
     run = plan_of(name)
     run.checked.reports.update({host: parse(bare(12).splitlines(), 0, 0) for host in ("w1", "w2")})
-    run.checked.reports["cp1"] = parse(control_plane_report(volumes=volumes).splitlines(), 0, 0)
-    made = calls(storage, run, monkeypatch, "volumes")
+    run.checked.reports["cp1"] = parse(control_plane_report(volumes=lines).splitlines(), 0, 0)
+    made = calls(volumes, run, monkeypatch, "keep")
     assert [given["volumes"] for _, given in made] == ([] if wanted is None else [wanted])
 
 
 def test_volumes_of_a_host_that_has_joined_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk may be there that is not mounted."""
     run = plan_of("w1")
-    volumes = ["shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1"]
-    run.checked.reports["cp1"] = parse(control_plane_report(volumes=volumes).splitlines(), 0, 0)
+    lines = ["shop/orders|local-path|2Gi|Delete Bound|w1|/data/pvc-1"]
+    run.checked.reports["cp1"] = parse(control_plane_report(volumes=lines).splitlines(), 0, 0)
     run.checked.reports["w1"] = parse(member(12, "w1").splitlines(), 0, 0)
-    assert calls(storage, run, monkeypatch, "volumes") == []
+    assert calls(volumes, run, monkeypatch, "keep") == []
 
 
 @pytest.mark.parametrize(("initialized", "given"), [(True, [Unknown("EOF")]), (False, [])])
@@ -125,13 +128,13 @@ def test_volumes_that_nobody_knows_are_not_none(
     run = plan_of("w1")
     silent = replace(reports()["cp1"], cluster=None, cluster_error="EOF", initialized=initialized)
     run.checked.reports["cp1"] = silent
-    assert [arguments["volumes"] for _, arguments in calls(storage, run, monkeypatch, "volumes")] == given
+    assert [arguments["volumes"] for _, arguments in calls(volumes, run, monkeypatch, "keep")] == given
 
 
 def test_no_volumes_are_known_before_there_is_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     run = plan_of("cp1")
     run.checked.reports["cp1"] = parse(bare(11).splitlines(), 0, 0)
-    assert calls(storage, run, monkeypatch, "volumes") == []
+    assert calls(volumes, run, monkeypatch, "keep") == []
 
 
 def test_cas_are_there_before_the_first_key_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,26 +205,53 @@ class TestCertificates:
         assert made[0][1]["registry"] == ""
 
 
-class TestIngress:
-    def test_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = calls(ingress, plan_of("cp1"), monkeypatch)
-        assert [name for name, _ in made] == ["files.downloaded", "certificates.mutual", "stacks.switched"]
-        definitions, mutual, switched = (arguments for _, arguments in made)
-        assert definitions["path"] == switched["stack"].definitions
+class TestStacks:
+    def install(self, stack: str, run: HostPlan, monkeypatch: pytest.MonkeyPatch) -> Calls:
+        (wanted,) = [phase for phase in stacks_task.INSTALL if phase.title == stack]
+        monkeypatch.setattr(stacks_task, "wanted", wanted, raising=False)
+        return calls(stacks_task, run, monkeypatch, "wanted")
+
+    def test_what_a_stack_needs_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = self.install("Ingress", plan_of("cp1"), monkeypatch)
+        assert [name for name, _ in made] == ["files.downloaded", "certificates.mutual", "stacks.kept"]
+        definitions, mutual, kept = (arguments for _, arguments in made)
+        (stack,) = kept["stacks"]
+        assert definitions["path"] == f"{stack.upstream_folder(0)}/manifest.yaml"
         assert definitions["address"].startswith("https://raw.githubusercontent.com/")
-        assert {key.rpartition("/")[0] for secret in switched["stack"].secrets for key in secret.keys.values()} >= {
+        assert {key.rpartition("/")[0] for secret in stack.secrets for key in secret.keys.values()} >= {
             mutual["folder"]
         }
-        assert switched["on"] is True
+
+    def test_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = self.install("Registry", plan_of("cp1"), monkeypatch)
+        assert [name for name, _ in made] == [
+            "platform_secrets.restored",
+            "registry.logins",
+            "platform_secrets.kept",
+            "stacks.kept",
+        ]
 
     def test_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = calls(ingress, plan_of("cp1", stacks=[]), monkeypatch)
-        assert [name for name, _ in made] == ["stacks.switched", "files.folder_absent"]
-        assert made[0][1]["on"] is False
-        assert made[1][1]["path"] == "/etc/kubernetes/kubestage/pki/xds"
+        """What needs another goes before it; that of a folder on every node, on every node."""
+        run = plan_of("cp1", stacks=[])
+        made = calls(stacks_task, run, monkeypatch, "remove")
+        assert [names for _, (*names,) in stacks(made)] == [
+            [name] for name in ("metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage")
+        ]
+        folders = [given["path"] for name, given in made if name == "files.folder_absent"]
+        assert folders == [f"/etc/kubernetes/kubestage/{name}" for name in ("pki/metrics", "registry", "pki/xds")]
+        assert made[-1] == ("storage.empty_folder_absent", {**made[-1][1], "path": "/var/lib/kubestage/volumes"})
+
+    def test_a_worker_has_a_folder_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = calls(stacks_task, plan_of("w1", stacks=[]), monkeypatch, "remove")
+        assert [name for name, _ in made] == ["storage.empty_folder_absent"]
+
+    @pytest.mark.parametrize("name", ["cp1", "w1"])
+    def test_one_that_is_off_is_not_installed(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.install("Ingress", plan_of(name, stacks=[]), monkeypatch) == []
 
     def test_a_worker_has_nothing_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert calls(ingress, plan_of("w1"), monkeypatch) == []
+        assert self.install("Ingress", plan_of("w1"), monkeypatch) == []
 
 
 def test_what_starts_the_api_server_comes_before_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

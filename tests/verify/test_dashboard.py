@@ -12,6 +12,7 @@ from kubestage.commands.api import reason
 from kubestage.commands.dashboard_token import new_token
 from kubestage.commands.web import Answer
 from kubestage.settings import ClusterSettings, Problem
+from kubestage.stacks.dashboard import DashboardSettings
 from tests.verify.api import Api
 from tests.verify.findings import expect_none, fail
 from tests.verify.sites import Answers, Sites, expect_status
@@ -26,13 +27,13 @@ _REFUSED = {"kube-web-view": (401,), "headlamp": (401, 403)}
 
 def _login(settings: ClusterSettings, token: str) -> dict[str, str]:
     """The header by which a person's browser gives the token."""
-    if settings.dashboard_flavour == "headlamp":
+    if settings.of(DashboardSettings).flavour == "headlamp":
         return {"Authorization": f"Bearer {token}"}
     return {"Authorization": "Basic " + base64.b64encode(f"anyone:{token}".encode()).decode()}
 
 
 def _asked(sites: Sites, headers: dict[str, str], good: tuple[int, ...]) -> Answers:
-    path = _NODES[sites.target.cluster.common.dashboard_flavour]
+    path = _NODES[sites.target.cluster.common.of(DashboardSettings).flavour]
 
     def ask(node: str) -> Answer:
         return sites.at(node, "dashboard").ask(path, headers=headers, timeout_s=20)
@@ -43,7 +44,7 @@ def _asked(sites: Sites, headers: dict[str, str], good: tuple[int, ...]) -> Answ
 @pytest.fixture(scope="module")
 def token(api: Api, target: Target) -> str:
     try:
-        return new_token(api.objects, target.cluster.common, target.cluster.common.dashboard_flavour)
+        return new_token(api.objects, target.cluster.common, target.cluster.common.of(DashboardSettings).flavour)
     except ApiException as error:
         why = f"`make dashboard-token` gets no token: {reason(error)}"
         fail(Problem("the cluster", why, target.deploy))
@@ -51,7 +52,7 @@ def token(api: Api, target: Target) -> str:
 
 @pytest.fixture(scope="module")
 def without_login(sites: Sites) -> Answers:
-    return _asked(sites, {}, _REFUSED[sites.target.cluster.common.dashboard_flavour])
+    return _asked(sites, {}, _REFUSED[sites.target.cluster.common.of(DashboardSettings).flavour])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def with_login(sites: Sites, token: str) -> Answers:
 
 
 def test_refused_without_login(without_login: Answers, sites: Sites, node: str) -> None:
-    refused = _REFUSED[sites.target.cluster.common.dashboard_flavour]
+    refused = _REFUSED[sites.target.cluster.common.of(DashboardSettings).flavour]
     why = "without a login it should be refused with 401"
     expect_status(without_login[node], refused, node, sites.at(node, "dashboard"), why)
 

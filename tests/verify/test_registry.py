@@ -15,7 +15,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.commands.web import Answer, SiteError
 from kubestage.facts.registry import LOGINS, USERS
 from kubestage.settings import Problem
-from kubestage.stacks.registry import PULL_SECRET
+from kubestage.stacks.registry import PULL_SECRET, RegistrySettings
 from tests.verify.api import Api, is_ready
 from tests.verify.connection import Machines
 from tests.verify.findings import fail
@@ -33,7 +33,7 @@ _LOGS = "kubectl -n registry logs deployment/registry"
 @pytest.fixture(scope="module")
 def login(target: Target, machines: Machines) -> Login:
     """The first user, whose password is a setting, or was made on the control plane host."""
-    users = dict(target.cluster.common.registry_users)
+    users = dict(target.cluster.common.of(RegistrySettings).users)
     if not users:
         told = machines[target.first].run(f"cat {USERS}")
         try:
@@ -124,9 +124,9 @@ def pulled(
 
     There is nothing to run in that image: such a pod fails once it has been pulled.
     """
-    namespaces = target.cluster.common.registry_pull_namespaces
+    namespaces = target.cluster.common.of(RegistrySettings).pull_namespaces
     if not namespaces:
-        pytest.skip("registry_pull_namespaces is empty")
+        pytest.skip("registry.pull_namespaces is empty")
     names = {node: f"{REPOSITORY}-{secrets.token_hex(3)}" for node in pushed if is_ready(nodes[node])}
     specs = {name: _pod(node, _reference(target, pushed[node])) for node, name in names.items()}
     try:

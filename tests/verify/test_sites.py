@@ -16,8 +16,9 @@ from kubestage.certificates.platform import is_late, wildcard_names
 from kubestage.cluster.inventory import Target
 from kubestage.commands.web import Answer, Site
 from kubestage.settings import Problem
-from kubestage.settings.values import SITES
+from kubestage.stacks import catalogue
 from kubestage.stacks import sites as own_sites
+from kubestage.stacks.ingress import IngressSettings
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.findings import expect_none, fail
 from tests.verify.probe import NAME, Probe
@@ -92,7 +93,7 @@ def redirects(sites: Sites, target: Target) -> dict[str, Answers]:
     def ask(name: str, node: str) -> Answer:
         return sites.plain(node, name).ask()
 
-    names = [name for name in SITES if name in settings.stacks]
+    names = [name for name in catalogue.site_names() if name in settings.stacks]
     return {name: sites.everywhere(partial(ask, name), lambda answer: answer.status == 301) for name in names}
 
 
@@ -150,8 +151,8 @@ def test_a_users_site(pages: Answers, sites: Sites, users_site: str, probe: Prob
 @pytest.fixture(scope="module")
 def clients(sites: Sites, probe: Probe, users_site: str, pages: Answers, target: Target) -> Answers:
     """As whom the pods behind the user's site see this machine."""
-    if target.cluster.common.ingress_traffic_policy != "Local":
-        pytest.skip("ingress_traffic_policy is not Local")
+    if target.cluster.common.of(IngressSettings).traffic_policy != "Local":
+        pytest.skip("ingress.traffic_policy is not Local")
     assert pages
     probe.in_pods(_SERVE_CLIENT)
     return sites.everywhere(

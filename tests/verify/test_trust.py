@@ -9,7 +9,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.facts.certificates import TRUSTED
 from kubestage.render.runtime import registry_trust
 from kubestage.settings import Problem
-from kubestage.settings.values import SITES
+from kubestage.stacks import catalogue
 from tests.verify.findings import expect_none
 from tests.verify.sites import ca_of
 
@@ -54,7 +54,7 @@ def test_sites_from_the_host(machine: Machine, node: str, target: Target) -> Non
     """By name, as the host's own programs find them and trust them."""
     settings = target.cluster.common
     problems = []
-    for host in (f"{name}.{settings.domain}" for name in SITES if name in settings.stacks):
+    for host in catalogue.sites(settings):
         told = machine.run(
             "timeout 10 openssl s_client -connect %s -servername %s -verify_hostname %s -verify_return_error -brief"
             " </dev/null",

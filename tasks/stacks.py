@@ -1,0 +1,70 @@
+"""The stacks: those that are left out go first, what needs another before it; then the others come."""
+
+from __future__ import annotations
+
+from kubestage.cluster.phase import PODS, Phase, phase
+from kubestage.cluster.plan import HostPlan
+from kubestage.operations import certificates, files, platform_secrets, registry, stacks, storage
+from kubestage.stacks import catalogue
+from kubestage.stacks.stack import DOWNLOADED, Stack
+from kubestage.stacks.stack_type import StackType
+
+
+@phase("Removal", look_at=PODS)
+def remove(plan: HostPlan) -> None:
+    """Nothing stays of a stack that the settings do not have."""
+    for stack in catalogue.left_out(plan.settings):
+        if plan.is_leader:
+            _remove(plan, stack)
+        if stack.node_folder:
+            storage.empty_folder_absent(path=stack.node_folder, name=f"{stack.name}: no folder of volumes")
+
+
+def _remove(plan: HostPlan, stack: Stack) -> None:
+    stacks.removed(
+        stack=stack, seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name=f"{stack.name}: not there"
+    )
+    if stack.certificates:
+        files.folder_absent(path=stack.certificates.folder, name=f"{stack.name}: no certificates")
+    if stack.logins:
+        files.folder_absent(path=stack.logins.folder, name=f"{stack.name}: no users")
+        platform_secrets.kept(
+            control_plane=plan.speaker, secret=stack.logins.kept, name=f"{stack.name}: no users in the cluster"
+        )
+
+
+def _phase(kind: StackType) -> Phase:
+    @phase(kind.name.capitalize(), look_at=PODS)
+    def install(plan: HostPlan) -> None:
+        if plan.is_leader and kind.name in plan.settings.stacks:
+            _install(plan, kind.make(plan.settings))
+
+    return install
+
+
+def _install(plan: HostPlan, stack: Stack) -> None:
+    """What it needs on the control plane host's disk first."""
+    settings = plan.settings
+    for number, theirs in enumerate(stack.upstream):
+        files.downloaded(
+            address=plan.host_settings.profile.file(theirs.url),
+            path=f"{stack.upstream_folder(number)}/{DOWNLOADED}",
+            sha256=theirs.sha256,
+            name=f"{theirs.url.rpartition('/')[2]}",
+        )
+    if stack.certificates:
+        certificates.mutual(
+            folder=stack.certificates.folder,
+            uses=stack.certificates.uses,
+            renew_days=settings.certificate_renew_days,
+            name="Certificates",
+        )
+    if stack.logins:
+        kept = stack.logins.kept
+        platform_secrets.restored(control_plane=plan.speaker, secret=kept, name="Users that the cluster keeps")
+        registry.logins(site=stack.logins.site, users=registry.Users(stack.logins.passwords), name="Users")
+        platform_secrets.kept(control_plane=plan.speaker, secret=kept, name="Users are kept in the cluster")
+    stacks.kept(stacks=[stack], seen=plan.stack_objects, timeout_s=settings.timeout_s(180), name=stack.name)
+
+
+INSTALL = [_phase(kind) for kind in catalogue.STACKS.values()]
