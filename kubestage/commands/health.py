@@ -116,16 +116,19 @@ def platform_health(
     nodes: Iterable[Any],
     short: Sequence[str],
     ready: Mapping[Workload, tuple[int, int]],
+    records: Mapping[str, str],
     answers: Mapping[str, Mapping[str, Answer]],
     now: datetime,
 ) -> dict[str, Health]:
     """What the overview has a row for -> its health. `names`: of the inventory's hosts; `nodes`: Node objects.
 
-    `short`: what nodes are short of.
+    `short`: what nodes are short of. `records`: stack -> the digest of what was applied of it.
     """
     health = {"API": _nodes_health(names, nodes, short)}
     for name, stack in chosen(settings).items():
         troubles = [*_not_ready(stack.workloads, ready), *_not_served(name, answers.get(name, {}))]
+        if not troubles and records.get(stack.name) != stack.digest:
+            troubles = ["it was applied by other settings than these"]
         health[name] = Health("serves on every node" if name in answers else "ready", tuple(troubles))
     ends = [answer.valid_until for found in answers.values() for answer in found.values() if answer.valid_until]
     if ends:

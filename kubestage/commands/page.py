@@ -15,11 +15,13 @@ from kubestage.commands import days_left
 from kubestage.commands.api import Api, connected
 from kubestage.commands.health import ask_sites, platform_health, readiness, shortages, summaries
 from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
+from kubestage.kubernetes import PLATFORM_NAMESPACE
 from kubestage.output.kept import LastRun, last_run
 from kubestage.output.overview import Overview, overview
 from kubestage.output.overview import text as overview_text
 from kubestage.output.table import table
 from kubestage.stacks.catalogue import chosen
+from kubestage.stacks.stack import recorded
 from kubestage.stacks.stack_type import Place
 
 
@@ -54,7 +56,16 @@ def look(target: Target) -> Page:
             raise TargetError(f"{error}\n\n{days_left.table(asked.result(), now)}") from None
         certificates, answers = asked.result(), sites.result()
     short = shortages(found["nodes"], found["summaries"])
-    health = platform_health(settings, target.cluster.nodes, found["nodes"], short, found["ready"], answers, now)
+    health = platform_health(
+        settings,
+        target.cluster.nodes,
+        found["nodes"],
+        short,
+        found["ready"],
+        recorded(found["records"]),
+        answers,
+        now,
+    )
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.first, api.server, addresses)
     ours = {workload.namespace for stack in chosen(settings).values() for workload in stack.workloads}
@@ -79,6 +90,7 @@ def _asked(api: Api) -> dict[str, Any]:
         "summaries": lambda: summaries(api, [node["metadata"]["name"] for node in nodes]),
         "ready": lambda: readiness(api),
         "volumes": lambda: api.items("/api/v1/persistentvolumes"),
+        "records": lambda: api.items(f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/secrets"),
         "pods": lambda: api.items("/api/v1/pods", fieldSelector="status.phase=Failed"),
     }
     with ThreadPoolExecutor() as pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +31,7 @@ _templates = Environment(
 _templates.filters["digest"] = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
 
 DOWNLOADED = "manifest.yaml"  # of others, as it was downloaded, in a folder with what kubectl makes of it
+RECORD_TYPE = "kubestage/stack"  # of the Secrets that say what was applied
 RECORD = "stack."  # before a stack's name, in that of the Secret that says what was applied
 _KUSTOMIZATION = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 _IMAGE = re.compile(r"^[- ]*image: *(\S+)", re.MULTILINE)  # also in a manifest within a ConfigMap
@@ -200,11 +201,16 @@ class Stack:
         return sorted({*_IMAGE.findall(self.manifest.content), *others})
 
     @property
-    def record(self) -> HostFile:
-        """The manifest of the Secret that says, in the cluster, what of the stack was applied: images, and a digest."""
+    def digest(self) -> str:
+        """Another one wherever settings make something else of the stack (SHA-256)."""
         files = (self.namespaces, *self._made, self.manifest)
         content = "\n".join([*(file.content for file in files), *(each.sha256 for each in self.upstream)])
-        said = {"images": "\n".join(self.images), "digest": hashlib.sha256(content.encode()).hexdigest()}
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def record(self) -> HostFile:
+        """The manifest of the Secret that says, in the cluster, what was applied of the stack."""
+        said = {"images": "\n".join(self.images), "digest": self.digest}
         document = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -213,7 +219,7 @@ class Stack:
                 "namespace": PLATFORM_NAMESPACE,
                 "labels": {STACK_LABEL: self.name},
             },
-            "type": "kubestage/stack",
+            "type": RECORD_TYPE,
             "data": {key: base64.b64encode(value.encode()).decode() for key, value in said.items()},
         }
         return HostFile(f"{self.folder}/record.yaml", _yaml(document))
@@ -261,6 +267,15 @@ def _name(document: dict[str, Any]) -> ObjectName:
     group = document["apiVersion"].rpartition("/")[0]
     metadata = document["metadata"]
     return ObjectName(group, document["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def recorded(secrets: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Stack -> its digest when it was applied, of the Secrets (as the API has them) that are records."""
+    records = (secret for secret in secrets if secret.get("type") == RECORD_TYPE)
+    return {
+        secret["metadata"]["name"].removeprefix(RECORD): base64.b64decode(secret["data"]["digest"]).decode()
+        for secret in records
+    }
 
 
 def template(name: str, settings: ClusterSettings, **values: object) -> Text:

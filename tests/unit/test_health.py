@@ -31,6 +31,7 @@ from kubestage.commands.health import (
 from kubestage.facts.kubernetes import Workload
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import STACKS, chosen
+from kubestage.stacks.stack import recorded
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = ["cp1", "w1"]
@@ -50,6 +51,7 @@ def health(
     nodes: list[Any] | None = None,
     short: Sequence[str] = (),
     ready: Mapping[Workload, tuple[int, int]] | None = None,
+    records: Mapping[str, str] | None = None,
     **answers: dict[str, Answer],
 ) -> dict[str, Health]:
     """As of a cluster where all is well but for what is given."""
@@ -66,6 +68,7 @@ def health(
         [node("cp1"), node("w1")] if nodes is None else nodes,
         short,
         {**all_ready, **(ready or {})},
+        {**{stack.name: stack.digest for stack in stacks.values()}, **(records or {})},
         {**all_answer, **answers},
         NOW,
     )
@@ -116,8 +119,15 @@ class TestHealth:
         assert health(settings(), ready={contour: (1, 2)})["ingress"].troubles == (
             "Deployment projectcontour/contour: 1 of 2 ready",
         )
-        without = platform_health(settings(stacks=["storage"]), NAMES, [], [], {}, {}, NOW)
+        without = platform_health(settings(stacks=["storage"]), NAMES, [], [], {}, {}, {}, NOW)
         assert without["storage"].troubles == ("no Deployment local-path-storage/local-path-provisioner",)
+
+    def test_a_stack_of_other_settings(self) -> None:
+        known = settings()
+        assert health(known, records={"registry": "0" * 64})["registry"].troubles == (
+            "it was applied by other settings than these",
+        )
+        assert health(known, records=recorded([]))["registry"].troubles == ()
 
     def test_a_login_that_is_asked_for_is_an_answer(self) -> None:
         asked = dict.fromkeys(NAMES, Answer(status=401, valid_until=FINE.valid_until))

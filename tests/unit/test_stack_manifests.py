@@ -12,7 +12,7 @@ import yaml
 from kubestage.facts.printed import Printed
 from kubestage.facts.unknown import Unknown
 from kubestage.operations.stacks import manifest_commands
-from kubestage.stacks.stack import Namespace, Secret, Stack, Upstream
+from kubestage.stacks.stack import Namespace, Secret, Stack, Upstream, recorded
 
 FOLDER = "/etc/kubernetes/kubestage/manifests/registry"
 
@@ -91,6 +91,8 @@ def test_the_record_says_what_was_applied() -> None:
     digests = [record(each)["digest"] for each in (pod("example.com/one:1"), *others)]
     assert len(set(digests)) == len(digests)
     assert record(pod("example.com/one:1", asked="ca"))["digest"] == digests[0]
+    (document,) = files(others[0])["record.yaml"]
+    assert recorded([document, {"type": "Opaque", "metadata": {"name": "other"}}]) == {"registry": digests[1]}
 
 
 class TestPrinted:
