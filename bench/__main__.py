@@ -18,12 +18,13 @@ from pathlib import Path
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
 from kubestage.cluster.inventory import read
-from kubestage.kubernetes import KUBECTL, MANIFESTS
+from kubestage.kubernetes import KUBECTL
 from kubestage.operations.stacks import manifest_commands
 from kubestage.render.kubeadm import worker_images
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.network import RESERVED_SERVICE, flannel
+from kubestage.stacks.stack import Stack
 from lab import hosts
 from lab.definition import CHECKOUT
 from lab.host import client_key, known_hosts
@@ -124,10 +125,8 @@ def collect(folder: Path, config: Path, settings: ClusterSettings) -> None:
         (folder / f"{name}.tar").write_bytes(on(config, name, there))
         listed = on(config, name, "dpkg-query -W -f '${Package}=${Version} ' " + " ".join(PACKAGES))
         (folder / f"{name}.packages").write_bytes(listed)
-    parts = [
-        f"cat {MANIFESTS}/{RESERVED_SERVICE}.yaml",
-        *manifest_commands([flannel(settings), *chosen(settings).values()]),
-    ]
+    stacks = [Stack(RESERVED_SERVICE), flannel(settings), *chosen(settings).values()]
+    parts = manifest_commands(stacks)
     (folder / "manifests.yaml").write_bytes(on(config, leader, " && echo --- && ".join(parts)))
     workloads = on(
         config,

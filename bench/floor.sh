@@ -58,7 +58,7 @@ each join "$@"
 phase join
 $ssh "$control_plane" "set -e
     cat >/root/manifests.yaml
-    for definitions in \$(ls /etc/kubernetes/kubestage/manifests/*-definitions.yaml 2>/dev/null); do
+    for definitions in \$(ls /etc/kubernetes/kubestage/manifests/*/upstream-*/manifest.yaml 2>/dev/null); do
         $kubectl apply --server-side -f \$definitions
         $kubectl wait --for=condition=Established --timeout=60s -f \$definitions
     done

@@ -9,7 +9,13 @@ from kubestage.stacks.stack_type import StackType
 
 STACKS: dict[str, StackType] = {
     kind.name: kind
-    for kind in (storage.STORAGE, ingress.INGRESS, registry.REGISTRY, dashboard.DASHBOARD, metrics.METRICS)
+    for kind in (
+        storage.STORAGE,
+        ingress.INGRESS,
+        registry.REGISTRY,
+        dashboard.DASHBOARD,
+        metrics.METRICS,
+    )
 }
 
 

@@ -39,6 +39,10 @@ _IMAGE = re.compile(r"^[- ]*image: *(\S+)", re.MULTILINE)  # also in a manifest 
 Text = Callable[[Mapping[str, str]], str]  # of a manifest, by the answers to what its stack has asked
 
 
+def _empty(answers: Mapping[str, str]) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Namespace:
     """A stack's own namespace; `pod_security`: what its pods may do (enforced Pod Security Standard)."""
@@ -96,8 +100,8 @@ class Logins:
 class Stack:
     """All that a stack puts into the cluster: namespaces, Secrets, what others wrote, its own manifest; in that order.
 
-    `text`: of its own manifest. `asked`: a variable in it -> the command that prints its value on the control plane
-    host, in one line.
+    `text`: of its own manifest, if it has any beside what others have written. `asked`: a variable in it -> the command
+    that prints its value on the control plane host, in one line.
     `others`: namespaces that are made where they are missing, and stay when the stack goes: they are not its own.
     `certificates`, `logins`: made on the control plane host before, and gone with the stack.
     `apis`: names of the APIServices by which the API server hands requests on to the `workloads`.
@@ -106,7 +110,7 @@ class Stack:
     """
 
     name: str
-    text: Text
+    text: Text = _empty
     asked: Mapping[str, str] = field(default_factory=dict)
     namespace: Namespace | None = None
     others: tuple[str, ...] = ()
