@@ -301,6 +301,11 @@ METRICS_SERVER = GoProgram(
     "sigs.k8s.io/metrics-server",
     variables={"k8s.io/client-go/pkg/version.gitVersion": "v{version}"},
 )
+DESCHEDULER = GoProgram(
+    "descheduler",
+    "sigs.k8s.io/descheduler",
+    variables={"sigs.k8s.io/descheduler/pkg/version.version": "v{version}"},
+)
 LOCAL_PATH_PROVISIONER = GoProgram(
     "local-path-provisioner",
     "github.com/rancher/local-path-provisioner",
@@ -319,7 +324,7 @@ KUBE_WEB_VIEW = WheelProgram("kube-web-view", "kube-web-view")
 CATALOGUE: tuple[Program, ...] = (
     *(program for release in RELEASES for program in (release.kubernetes, release.etcd, release.coredns)),
     *(CONTAINERD, RUNC, MOBY, DOCKER_CLI, CNI_PLUGINS, FLANNEL, FLANNEL_CNI_PLUGIN, REGISTRY, CRANE, PAUSE, BUSYBOX),
-    *(CONTOUR, ENVOY, METRICS_SERVER, LOCAL_PATH_PROVISIONER, KUBE_WEB_VIEW),
+    *(CONTOUR, ENVOY, METRICS_SERVER, LOCAL_PATH_PROVISIONER, DESCHEDULER, KUBE_WEB_VIEW),
 )
 
 

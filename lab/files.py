@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build import CONTOUR, GoProgram
+from lab.build import CONTOUR, DESCHEDULER, GoProgram
 from lab.cache import digest, entry
 from lab.progress import step
 
@@ -33,6 +33,14 @@ CATALOGUE = (
         "raw.githubusercontent.com/projectcontour/contour/{version}/examples/contour/01-crds.yaml",
         CONTOUR,
         "examples/contour/01-crds.yaml",
+    ),
+    *(
+        PinnedFile(
+            f"raw.githubusercontent.com/kubernetes-sigs/descheduler/{{version}}/kubernetes/{path}",
+            DESCHEDULER,
+            f"kubernetes/{path}",
+        )
+        for path in ("base/rbac.yaml", "base/configmap.yaml", "deployment/deployment.yaml")
     ),
 )
 

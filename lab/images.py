@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubestage.stacks.dashboard import DashboardSettings
+from kubestage.stacks.descheduler import DeschedulerSettings
 from kubestage.stacks.ingress import IngressSettings
 from kubestage.stacks.metrics import MetricsSettings
 from kubestage.stacks.registry import RegistrySettings
@@ -89,6 +90,7 @@ def catalogue() -> list[Image]:
         Image(RegistrySettings().image, (build.REGISTRY,)),
         Image(MetricsSettings().image, (build.METRICS_SERVER,)),
         Image(StorageSettings().image, (build.LOCAL_PATH_PROVISIONER,)),
+        Image(DeschedulerSettings().image, (build.DESCHEDULER,)),
         Image(
             DashboardSettings().kube_web_view_image,
             (build.KUBE_WEB_VIEW,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubestage.settings import ClusterSettings
-from kubestage.stacks import dashboard, ingress, metrics, registry, storage
+from kubestage.stacks import dashboard, descheduler, ingress, metrics, registry, storage
 from kubestage.stacks.stack import Stack
 from kubestage.stacks.stack_type import StackType
 
@@ -15,6 +15,7 @@ STACKS: dict[str, StackType] = {
         registry.REGISTRY,
         dashboard.DASHBOARD,
         metrics.METRICS,
+        descheduler.DESCHEDULER,
     )
 }
 

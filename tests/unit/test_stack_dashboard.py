@@ -261,9 +261,9 @@ class TestTask:
     def test_the_other_flavour_goes_first_as_it_takes_the_namespace_with_it(self) -> None:
         for flavour, other in (FLAVOURS, FLAVOURS[::-1]):
             known = settings(dashboard={"flavour": flavour})
-            assert [each.name for each in catalogue.left_out(known)] == [other]
+            assert [each.name for each in catalogue.left_out(known)] == ["descheduler", other]
             assert catalogue.chosen(known)["dashboard"].name == flavour
 
     def test_switched_off(self) -> None:
         names = [each.name for each in catalogue.left_out(settings(stacks=[]))]
-        assert names == ["metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage"]
+        assert names == ["descheduler", "metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage"]

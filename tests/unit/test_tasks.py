@@ -236,7 +236,7 @@ class TestStacks:
         run = plan_of("cp1", stacks=[])
         made = calls(stacks_task, run, monkeypatch, "remove")
         assert [names for _, (*names,) in stacks(made)] == [
-            [name] for name in ("metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage")
+            [name] for name in ("descheduler", "metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage")
         ]
         folders = [given["path"] for name, given in made if name == "files.folder_absent"]
         assert folders == [f"/etc/kubernetes/kubestage/{name}" for name in ("pki/metrics", "registry", "pki/xds")]
