@@ -62,7 +62,7 @@ def _install(plan: HostPlan, stack: Stack) -> None:
     if stack.logins:
         kept = stack.logins.kept
         platform_secrets.restored(control_plane=plan.speaker, secret=kept, name="Users that the cluster keeps")
-        registry.logins(site=stack.logins.site, users=registry.Users(stack.logins.passwords), name="Users")
+        registry.logins(site=stack.logins.site, users=stack.logins.passwords, name="Users")
         platform_secrets.kept(control_plane=plan.speaker, secret=kept, name="Users are kept in the cluster")
     stacks.kept(stacks=[stack], seen=plan.stack_objects, timeout_s=settings.timeout_s(180), name=stack.name)
 

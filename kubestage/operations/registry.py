@@ -6,10 +6,10 @@ import base64
 import json
 import secrets
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import bcrypt
+from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import StringCommand
 from pyinfra.api.operation import operation
@@ -25,30 +25,24 @@ from kubestage.stacks.registry import DEFAULT_USER, PASSWORD_BYTES
 _BCRYPT_COST = 5
 
 
-@dataclass(frozen=True)
-class Users:
-    """name -> password, never shown: pyinfra prints the arguments of an operation that has no name."""
-
-    passwords: Mapping[str, str] = field(repr=False)
-
-
 @operation()
-def logins(site: str, users: Users) -> Generator[StringCommand, None, None]:
-    """Keep the files of the registry's `users` for `site`.
+def logins(site: str, users: Mapping[str, SecretStr]) -> Generator[StringCommand, None, None]:
+    """Keep the files of the registry's `users` (name -> password) for `site`.
 
     Without users it is one, DEFAULT_USER, whose password is made once. Hashes differ each time that they are made: the
     files are written together, and only when the users or the site have changed, or when they are not whole.
     """
     state = ask(RegistryLogins)
-    kept = state.users_sha256 == HostFile(USERS, users_file(users.passwords)).sha256
-    known = kept if users.passwords else state.names == (DEFAULT_USER,)
+    passwords = {name: password.get_secret_value() for name, password in users.items()}
+    kept = state.users_sha256 == HostFile(USERS, users_file(passwords)).sha256
+    known = kept if passwords else state.names == (DEFAULT_USER,)
     good = known and state.whole and state.site == site
     if good:
         host.noop("the registry's users are as they should be")
     elif not host.state.is_executing:
         yield StringCommand("write the registry's users")  # a password is made, or read, only when it is used
     else:
-        yield put(login_files(site, users.passwords or _made_once()))
+        yield put(login_files(site, passwords or _made_once()))
 
 
 def _made_once() -> dict[str, str]:

@@ -65,9 +65,9 @@ class StackSettings(_Settings):
 S = TypeVar("S", bound=StackSettings)
 
 
-def setting(default: Any, what: str, hidden: bool = False) -> Any:
-    """A field of StackSettings with its default, and what it is for; `hidden`: it may hold passwords."""
-    return Field(default, description=what, repr=not hidden, validate_default=True)
+def setting(default: Any, what: str) -> Any:
+    """A field of StackSettings with its default, and what it is for."""
+    return Field(default, description=what, validate_default=True)
 
 
 class Mirror(BaseModel):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
 
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
@@ -28,8 +28,9 @@ DEFAULT_USER = "kubestage"  # where settings name none
 PASSWORD_BYTES = range(8, 73)  # bcrypt looks at no more than 72
 
 
-def _users(value: dict[str, str]) -> dict[str, str]:
-    for name, password in value.items():
+def _users(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, secret in value.items():
+        password = secret.get_secret_value()
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):  # htpasswd's own separator is the colon
             raise refuse(
                 f"\"{name.partition(':')[0]}\" can't be a user's name",
@@ -68,8 +69,8 @@ class RegistrySettings(StackSettings):
     """`registry` in group_data."""
 
     image: Image = setting("docker.io/library/registry:3.1.2", "of the registry")
-    users: Annotated[dict[str, str], AfterValidator(_users)] = setting(
-        {}, 'name -> password; empty: one user "kubestage" with a password that is made once', hidden=True
+    users: Annotated[dict[str, SecretStr], AfterValidator(_users)] = setting(
+        {}, 'name -> password; empty: one user "kubestage" with a password that is made once'
     )
     size: Annotated[
         str,

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import SecretStr
 
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.stack_objects import ObjectName
@@ -91,7 +92,7 @@ class Logins:
     """Users with passwords, kept in files of a `folder` of the control plane host, and in the cluster as `kept`."""
 
     site: str
-    passwords: Mapping[str, str] = field(repr=False)
+    passwords: Mapping[str, SecretStr]
     folder: str
     kept: Kept
 

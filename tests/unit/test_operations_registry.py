@@ -12,6 +12,7 @@ from typing import Any
 import bcrypt
 import pytest
 from fake_hosts import Facts, Hosts, fact, unpacked
+from pydantic import SecretStr
 from stub_programs import run_with
 
 from kubestage.facts.registry import Logins, RegistryLogins
@@ -31,10 +32,14 @@ def state(users: dict[str, str], whole: bool = True, site: str = SITE) -> Facts:
     return {fact(RegistryLogins): [*lines, *["whole"] * whole]}
 
 
+def secret(users: dict[str, str]) -> dict[str, SecretStr]:
+    return {name: SecretStr(password) for name, password in users.items()}
+
+
 def go(facts: Facts, users: dict[str, str], on_host: Sequence[str] = ()) -> Hosts:
     """`on_host`: the lines of users.json, for who reads it."""
     hosts = Hosts({"cp1": facts}, {"cp1": {READ: on_host}})
-    hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(users))
+    hosts.prepare("cp1", registry.logins, site=SITE, users=secret(users))
     hosts.execute()
     return hosts
 
@@ -127,7 +132,7 @@ def test_no_password_is_shown(caplog: pytest.LogCaptureFixture, capfd: pytest.Ca
     hosts = Hosts({"cp1": {fact(RegistryLogins): []}})
     hosts.state.print_input = hosts.state.print_output = True  # as with -vvv
     with caplog.at_level("DEBUG", logger="pyinfra"):
-        hosts.prepare("cp1", registry.logins, site=SITE, users=registry.Users(USERS))
+        hosts.prepare("cp1", registry.logins, site=SITE, users=secret(USERS))
         hosts.execute()
     printed = caplog.text + "".join(capfd.readouterr())
     assert "tar --extract" in printed

@@ -18,7 +18,7 @@ ALONE = {"http_redirect": False}  # with HTTP elsewhere than on 80, or HTTPS tha
 # settings of all hosts, as shown, reason, remedy
 EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     # names
-    ({"stacks": ["ingres"]}, "stacks.0 = 'ingres'", 'did you mean "ingress"?', "dashboard, ingress, metrics"),
+    ({"stacks": ["ingres"]}, "stacks.0 = 'ingres'", 'did you mean "ingress"?', "dashboard, descheduler, ingress"),
     ({"stacks": ["dashbord", "ingress"]}, "stacks.0 = 'dashbord'", 'did you mean "dashboard"?', "use one of"),
     ({"stacks": ["ingress", "prometheus"]}, "stacks.1 = 'prometheus'", "no such stack", "use one of: dashboard"),
     ({"stacks": "ingress"}, "stacks = 'ingress'", "not a list", "['ingress']"),

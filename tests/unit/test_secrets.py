@@ -17,9 +17,10 @@ from test_preflight_check import COMMAND_LINE, stamped
 from kubestage.certificates.platform import given
 from kubestage.checks.load import load
 from kubestage.hidden import Hidden
-from kubestage.operations.registry import Users, login_files
+from kubestage.operations.registry import login_files
 from kubestage.render import kubeadm, kubelet, runtime
-from kubestage.settings import SETTINGS, SettingsError
+from kubestage.settings import SETTINGS, ClusterSettings, SettingsError
+from kubestage.stacks import catalogue
 from kubestage.stacks.registry import RegistrySettings
 
 NUMBERS = {"cp1": 11, "w1": 12, "w2": 13}
@@ -127,6 +128,10 @@ def test_settings_that_are_refused(name: str, value: Any) -> None:
         assert "PLANTED" not in str(error.value) + repr(error.value) + repr(error.value.problems)
 
 
+def _passwords(common: ClusterSettings) -> dict[str, str]:
+    return {name: password.get_secret_value() for name, password in common.of(RegistrySettings).users.items()}
+
+
 def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
     settings, secrets = planted(tmp_path)
     cluster = load(hosts_data(settings), GROUPS)
@@ -137,14 +142,15 @@ def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
         common,
         own,
         given(common.ca_certificate, common.ca_key),
-        Users(common.of(RegistrySettings).users),
+        common.of(RegistrySettings),
+        catalogue.chosen(common)["registry"],
         Hidden(configuration),
         [
             runtime.containerd_config(common, own),
             runtime.docker_config(common, own),
             *kubelet.files(own, "cp1", "/etc/resolv.conf"),
         ],
-        login_files("registry.lab.test", common.of(RegistrySettings).users),
+        login_files("registry.lab.test", _passwords(common)),
     ]
     for shown in (*map(repr, things), *map(str, things)):
         assert not [secret for secret in secrets if secret in shown], shown[:200]
@@ -163,7 +169,7 @@ def test_files_with_secrets_are_root_s_alone(tmp_path: Path) -> None:
     files = [runtime.containerd_config(common, own), runtime.docker_config(common, own), *runtime.registry_hosts(own)]
     files += [
         *kubelet.files(own, "cp1", "/etc/resolv.conf"),
-        *login_files("registry.lab.test", common.of(RegistrySettings).users),
+        *login_files("registry.lab.test", _passwords(common)),
     ]
     found = {file.path: file.mode for file in files if any(secret in file.content for secret in secrets)}
     assert len(found) == 4

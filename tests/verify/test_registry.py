@@ -33,7 +33,8 @@ _LOGS = "kubectl -n registry logs deployment/registry"
 @pytest.fixture(scope="module")
 def login(target: Target, machines: Machines) -> Login:
     """The first user, whose password is a setting, or was made on the control plane host."""
-    users = dict(target.cluster.common.of(RegistrySettings).users)
+    given = target.cluster.common.of(RegistrySettings).users
+    users = {name: password.get_secret_value() for name, password in given.items()}
     if not users:
         told = machines[target.first].run(f"cat {USERS}")
         try:
