@@ -14,10 +14,10 @@ def keep(plan: HostPlan) -> None:
     """The user's own certificates, or a CA made once and what it issues; the cluster keeps them."""
     settings = plan.settings
     if plan.is_leader:
-        platform_secrets.restored(
+        platform_secrets.files(
             control_plane=plan.speaker, secret=CERTIFICATES, name="Certificates that the cluster keeps"
         )
-        certificates.kept(
+        certificates.authority(
             cluster_name=settings.cluster_name,
             domain=settings.domain,
             ca=given(settings.ca_certificate, settings.ca_key),
@@ -25,7 +25,7 @@ def keep(plan: HostPlan) -> None:
             renew_days=settings.certificate_renew_days,
             name="CA and wildcard certificate",
         )
-        platform_secrets.kept(
+        platform_secrets.secret(
             control_plane=plan.speaker, secret=CERTIFICATES, name="Certificates are kept in the cluster"
         )
 
@@ -34,14 +34,14 @@ def keep(plan: HostPlan) -> None:
 def trust(plan: HostPlan) -> None:
     """The CA trusted by every host's programs, by containerd and Docker for the registry; a copy for the user."""
     settings = plan.settings
-    certificates.trusted(
+    certificates.trusted_authority(
         control_plane=plan.speaker,
         registry=settings.site("registry") if "registry" in settings.stacks else "",
         wanted=settings.has_ca,
         name="The CA is trusted",
     )
     if plan.is_leader:
-        certificates.fetched(
+        certificates.authority_copy(
             control_plane=plan.speaker,
             path=plan.kubeconfig.with_name("ca.crt"),
             wanted=settings.has_ca,

@@ -30,10 +30,10 @@ def bring_up(plan: HostPlan) -> None:
     own_files = static_pods.host_files(settings) if plan.is_control_plane else []
     if plan.is_control_plane:
         configuration = kubeadm.init_configuration(settings, plan.host_settings, plan.name, plan.address)
-        files.write(
+        files.files(
             files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *own_files], name="kubeadm's configuration"
         )
-    operations.init_or_pull(
+    operations.init_or_images(
         control_plane=plan.is_control_plane,
         flags=own_flags,
         images=kubeadm.worker_images(settings),
@@ -48,14 +48,14 @@ def bring_up(plan: HostPlan) -> None:
             timeout_s=settings.timeout_s(180),
             name="Certificates of the control plane",
         )
-        kubelet_operations.running(
+        kubelet_operations.service(
             configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
         )
         operations.apiserver_names(
             wanted=kubeadm.apiserver_names(settings, plan.host_settings, plan.name, plan.address),
             name="Names in the API's certificate",
         )
-        static_pods_operations.kept(
+        static_pods_operations.manifests(
             configuration=configuration,
             flags=own_flags,
             files=[file.path for file in own_files],
@@ -66,6 +66,6 @@ def bring_up(plan: HostPlan) -> None:
         )
         operations.kube_proxy(configuration=configuration, name="kube-proxy")
         server = f"https://{plan.host_settings.public_address or plan.address}:{settings.api_port}"
-        kubeconfig.fetched(
+        kubeconfig.own_copy(
             path=plan.kubeconfig, server=server, cluster_name=settings.cluster_name, name="Your kubeconfig"
         )

@@ -14,13 +14,13 @@ def install(plan: HostPlan) -> None:
     """The balancer, before what asks the API through it. Before a host knows the cluster's CA, it does not start."""
     settings = plan.settings
     servers = [plan.addresses[name] for name in plan.checked.cluster.control_plane]
-    apt.installed(
+    apt.packages(
         packages=endpoint.PACKAGES,
         masked=endpoint.THEIR_UNITS,
         timeout_s=settings.timeout_s(300),
         name="haproxy",
     )
-    files.write(
+    files.files(
         files=[endpoint.config(servers, settings.api_port), endpoint.unit()], name="Configuration of the endpoint"
     )
     systemd.services(units=endpoint.UNITS, reloads=True, name="Endpoint of the API")

@@ -26,7 +26,7 @@ def prepare(plan: HostPlan) -> None:
         # Where there is cloud-init, it would write both files anew at each boot.
         HostFile("/etc/cloud/cloud.cfg.d/99-kubestage.cfg", "manage_etc_hosts: false\npreserve_hostname: true\n"),
     ]
-    system.first_boot_ended(
+    system.first_boot(
         cloud_init=plan.report.cloud_init, timeout_s=plan.settings.timeout_s(300), name="cloud-init has ended"
     )
     system.hostname(wanted=plan.name, name="Host name")
@@ -34,7 +34,7 @@ def prepare(plan: HostPlan) -> None:
     sites = dict.fromkeys(catalogue.sites(plan.settings), plan.address)
     system.hosts_file(addresses={**plan.addresses, **sites}, name="/etc/hosts")
     system.no_swap(name="No swap")
-    files.write(files=boot_files, name="Files for the next boot")
+    files.files(files=boot_files, name="Files for the next boot")
     system.modules(names=MODULES, name="Kernel modules")
     system.sysctls(values=sysctls, name="Kernel settings")
-    systemd.first_present(units=TIME_SYNC_UNITS, name="Time synchronisation")
+    systemd.first_service(units=TIME_SYNC_UNITS, name="Time synchronisation")

@@ -32,5 +32,5 @@ def workers(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(60),
             name="The kubelet's own certificate",
         )
-        operations.running(configuration=kubelet.CONFIGURATION, timeout_s=plan.settings.timeout_s(60), name="kubelet")
+        operations.service(configuration=kubelet.CONFIGURATION, timeout_s=plan.settings.timeout_s(60), name="kubelet")
     renewal.kubelet_server(due=plan.due.kubelet_server, name="The kubelet's serving certificate")

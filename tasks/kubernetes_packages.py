@@ -12,8 +12,8 @@ from kubestage.render import apt_sources, kubelet
 def install(plan: HostPlan) -> None:
     """The pinned version, held: an unattended upgrade must not move a node. The kubelet finds its settings."""
     settings = kubelet.files(plan.host_settings, plan.name, plan.report.resolv_conf)
-    files.write(files=settings, name="The kubelet's settings")
-    apt.pinned(
+    files.files(files=settings, name="The kubelet's settings")
+    apt.pinned_packages(
         packages=apt_sources.kubernetes_packages(plan),
         entries=apt_sources.sources(plan),
         timeout_s=plan.settings.timeout_s(300),

@@ -15,13 +15,11 @@ def keep(plan: HostPlan) -> None:
         return
     kept = own_manifests(plan.settings)
     for own in kept:
-        operations.kept(
+        operations.entry(
             own=own,
             address=plan.host_settings.profile.file(own.source.url) if own.source.url else "",
             seen=plan.stack_objects,
             timeout_s=plan.settings.timeout_s(60),
             name=own.name,
         )
-    operations.others_removed(
-        kept=kept, seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name="No others"
-    )
+    operations.no_others(kept=kept, seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name="No others")

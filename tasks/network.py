@@ -15,36 +15,36 @@ def install(plan: HostPlan) -> None:
         reserved = network.reserved_node_ports(plan.reserved_ports)
         flannel = network.flannel(plan.settings)
         if plan.reserved_ports:
-            stacks.kept(
+            stacks.stacks(
                 stacks=[reserved, flannel],
                 seen=plan.stack_objects,
                 timeout_s=plan.settings.timeout_s(180),
                 name="flannel, reserved NodePorts",
             )
         else:  # a range above all that listens: a Service without ports is refused
-            stacks.kept(
+            stacks.stacks(
                 stacks=[flannel], seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name="flannel"
             )
-            stacks.removed(
+            stacks.no_stack(
                 stack=reserved,
                 seen=plan.stack_objects,
                 timeout_s=plan.settings.timeout_s(180),
                 name="No reserved NodePorts",
             )
     if plan.acts_for_all:
-        nodes.marked(
+        nodes.marks(
             control_plane=plan.speaker,
             labels={name: plan.hosts[name].node_labels for name in plan.targeted},
             taints={name: plan.taints(name) for name in plan.targeted},
             name="Labels and taints",
         )
-        nodes.ready(
+        nodes.readiness(
             control_plane=plan.speaker,
             names=plan.targeted,
             timeout_s=plan.settings.timeout_s(180),
             name="Nodes are Ready",
         )
-        node_certificates.approved(
+        node_certificates.approvals(
             control_plane=plan.speaker,
             addresses=plan.addresses,
             awaited=plan.targeted,

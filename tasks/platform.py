@@ -14,7 +14,7 @@ def serve(plan: HostPlan) -> None:
     """Waits for all at once: they have pulled their images and started side by side."""
     if plan.acts_for_all:
         kept = [network.flannel(plan.settings), *chosen(plan.settings).values()]
-        stacks.serving(
+        stacks.readiness(
             control_plane=plan.speaker,
             workloads=[network.CLUSTER_DNS, network.KUBE_PROXY, *(each for stack in kept for each in stack.workloads)],
             timeout_s=plan.settings.timeout_s(300),

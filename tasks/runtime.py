@@ -16,16 +16,16 @@ def install(plan: HostPlan) -> None:
     settings, own = plan.settings, plan.host_settings
     containerd_files = [runtime.containerd_config(settings, own), *runtime.registry_hosts(own)]
     # First of all: the repositories' keys are fetched by HTTPS.
-    apt.installed(
+    apt.packages(
         packages=("ca-certificates", "openssl"), timeout_s=settings.timeout_s(300), name="Programs for certificates"
     )
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
-    files.write(
+    files.files(
         files=[*containerd_files, runtime.docker_config(settings, own), *runtime.unit_files()],
         marked={f"{CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK},
         name="Configuration of containerd and Docker",
     )
-    apt.pinned(
+    apt.pinned_packages(
         packages=apt_sources.runtime_packages(plan),
         entries=apt_sources.sources(plan),
         replaced=REPLACED,

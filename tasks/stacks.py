@@ -17,18 +17,18 @@ def remove(plan: HostPlan) -> None:
         if plan.is_leader:
             _remove(plan, stack)
         if stack.node_folder:
-            storage.empty_folder_absent(path=stack.node_folder, name=f"{stack.name}: no folder of volumes")
+            storage.no_empty_folder(path=stack.node_folder, name=f"{stack.name}: no folder of volumes")
 
 
 def _remove(plan: HostPlan, stack: Stack) -> None:
-    stacks.removed(
+    stacks.no_stack(
         stack=stack, seen=plan.stack_objects, timeout_s=plan.settings.timeout_s(180), name=f"{stack.name}: not there"
     )
     if stack.certificates:
-        files.folder_absent(path=stack.certificates.folder, name=f"{stack.name}: no certificates")
+        files.no_folder(path=stack.certificates.folder, name=f"{stack.name}: no certificates")
     if stack.logins:
-        files.folder_absent(path=stack.logins.folder, name=f"{stack.name}: no users")
-        platform_secrets.kept(
+        files.no_folder(path=stack.logins.folder, name=f"{stack.name}: no users")
+        platform_secrets.secret(
             control_plane=plan.speaker, secret=stack.logins.kept, name=f"{stack.name}: no users in the cluster"
         )
 
@@ -46,14 +46,14 @@ def _install(plan: HostPlan, stack: Stack) -> None:
     """What it needs on the control plane host's disk first."""
     settings = plan.settings
     for number, theirs in enumerate(stack.upstream):
-        files.downloaded(
+        files.download(
             address=plan.host_settings.profile.file(theirs.url),
             path=f"{stack.upstream_folder(number)}/{DOWNLOADED}",
             sha256=theirs.sha256,
             name=f"{theirs.url.rpartition('/')[2]}",
         )
     if stack.certificates:
-        certificates.mutual(
+        certificates.mutual_certificates(
             folder=stack.certificates.folder,
             uses=stack.certificates.uses,
             renew_days=settings.certificate_renew_days,
@@ -61,10 +61,10 @@ def _install(plan: HostPlan, stack: Stack) -> None:
         )
     if stack.logins:
         kept = stack.logins.kept
-        platform_secrets.restored(control_plane=plan.speaker, secret=kept, name="Users that the cluster keeps")
+        platform_secrets.files(control_plane=plan.speaker, secret=kept, name="Users that the cluster keeps")
         registry.logins(site=stack.logins.site, users=stack.logins.passwords, name="Users")
-        platform_secrets.kept(control_plane=plan.speaker, secret=kept, name="Users are kept in the cluster")
-    stacks.kept(stacks=[stack], seen=plan.stack_objects, timeout_s=settings.timeout_s(180), name=stack.name)
+        platform_secrets.secret(control_plane=plan.speaker, secret=kept, name="Users are kept in the cluster")
+    stacks.stacks(stacks=[stack], seen=plan.stack_objects, timeout_s=settings.timeout_s(180), name=stack.name)
 
 
 INSTALL = [_phase(kind) for kind in catalogue.STACKS.values()]

@@ -25,6 +25,6 @@ def show(plan: HostPlan) -> None:
             server=f"https://{server}:{plan.settings.api_port}",
             addresses=addresses,
         )
-        overview.shown(
+        overview.summary(
             settings=plan.settings, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where"
         )

@@ -14,7 +14,7 @@ from kubestage.cluster.answers import ask
 from kubestage.facts.apt import SOURCES, AptSources, Entry
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile
-from kubestage.operations.files import download, write
+from kubestage.operations.files import download_command, files
 
 # Our configuration files are there before the package.
 _APT = "apt-get -q -o Dpkg::Options::=--force-confold"
@@ -96,7 +96,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     known = SOURCES in state.files and state.files[SOURCES].sha256 == listed.sha256
     for entry in entries:
         if f"signed-by={entry.key}]" in listed.content and (not known or entry.key not in state.files):
-            yield StringCommand(download(entry.key_address, entry.key))
+            yield StringCommand(download_command(entry.key_address, entry.key))
     for other in surplus:
         told.append(f"{other.path} names {other.addresses[0]} as well: it is commented out, as {SOURCES} has it now")
         yield StringCommand(
@@ -105,7 +105,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     if host.state.is_executing and not (known and not surplus):
         for line in told:
             logger.warning(f"{host.name}: {line}.")
-    yield from write._inner([listed])
+    yield from files._inner([listed])
 
 
 def _line(entry: Source, options: Mapping[str, str]) -> str:
@@ -127,7 +127,7 @@ def _shared_options(other: Entry) -> dict[str, str]:
 
 
 @operation()
-def pinned(
+def pinned_packages(
     packages: Mapping[str, str], entries: Sequence[Source], timeout_s: int, replaced: Sequence[str] = ()
 ) -> Generator[StringCommand, None, None]:
     """Make each package (name -> version) be installed at exactly that version and held.
@@ -151,7 +151,7 @@ def pinned(
     wanted = " ".join([*(f"{name}={version}" for name, version in packages.items()), *(f"{name}-" for name in surplus)])
     ours = " ".join(f'-e "\'{entry.address}"' for entry in entries)
     keys = f"sha256sum {' '.join(entry.key for entry in entries)} 2>/dev/null"
-    renew = " ".join(f"{{ {download(entry.key_address, entry.key)}; }};" for entry in entries)
+    renew = " ".join(f"{{ {download_command(entry.key_address, entry.key)}; }};" for entry in entries)
     update = f"free {_UPDATE} {_OURS_ALONE}"
     yield StringCommand(
         _free(timeout_s),
@@ -164,7 +164,7 @@ def pinned(
 
 
 @operation()
-def installed(
+def packages(
     packages: Sequence[str], timeout_s: int, masked: Sequence[str] = ()
 ) -> Generator[StringCommand, None, None]:
     """Make `packages` of the distribution be there, at any version. Package lists are read anew only when they lack.

@@ -20,7 +20,7 @@ from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Insta
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import KUBECTL, PLATFORM_NAMESPACE
 from kubestage.local_file import save
-from kubestage.operations.files import differing, put, write
+from kubestage.operations.files import differing, files, put
 from kubestage.render import runtime
 from kubestage.stacks.platform_secrets import CERTIFICATES
 
@@ -40,7 +40,7 @@ def _modes(installed: Mapping[str, Installed]) -> list[StringCommand]:
 
 
 @operation()
-def kept(
+def authority(
     cluster_name: str, domain: str, ca: Pair | None, wildcard: Pair | None, renew_days: int
 ) -> Generator[StringCommand, None, None]:
     """Keep the CA and the wildcard certificate for `domain`: those that the user gave, or of our own making.
@@ -53,7 +53,7 @@ def kept(
         *(_files(wildcard, WILDCARD_CERTIFICATE, WILDCARD_KEY) if wildcard else ()),
     ]
     if given:
-        yield from write._inner(given)
+        yield from files._inner(given)
     if wildcard:
         return  # no CA has anything to issue
     pairs = {CA_CERTIFICATE: CA_KEY, WILDCARD_CERTIFICATE: WILDCARD_KEY}
@@ -140,7 +140,7 @@ def _ca_key() -> str:
 
 
 @operation()
-def mutual(
+def mutual_certificates(
     folder: str, uses: Mapping[str, x509.ObjectIdentifier], renew_days: int
 ) -> Generator[StringCommand, None, None]:
     """Keep in `folder` certificates by which programs in the cluster know each other: NAME.crt and NAME.key.
@@ -199,7 +199,7 @@ def _authority(control_plane: ControlPlane) -> str:
 
 
 @operation()
-def trusted(control_plane: ControlPlane, registry: str, wanted: bool) -> Generator[StringCommand, None, None]:
+def trusted_authority(control_plane: ControlPlane, registry: str, wanted: bool) -> Generator[StringCommand, None, None]:
     """Make this host trust the CA, or trust it no more; `registry` is the site of the registry, empty for none.
 
     containerd and Docker look for a registry's CA at each request, so neither is restarted.
@@ -228,7 +228,7 @@ def trusted(control_plane: ControlPlane, registry: str, wanted: bool) -> Generat
 
 
 @operation()
-def fetched(control_plane: ControlPlane, path: Path, wanted: bool) -> Generator[FunctionCommand, None, None]:
+def authority_copy(control_plane: ControlPlane, path: Path, wanted: bool) -> Generator[FunctionCommand, None, None]:
     """Keep `path`, on the machine that the run is started from, a copy of the CA's certificate; or keep it away."""
     if not wanted:
         if path.exists():

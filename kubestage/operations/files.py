@@ -63,7 +63,7 @@ def put(files: Sequence[HostFile]) -> StringCommand:
     )
 
 
-def download(address: str, path: str, *checks: str) -> str:
+def download_command(address: str, path: str, *checks: str) -> str:
     """The command that puts the file at `address` at `path`, for all to read, if it passes apt-helper's `checks`.
 
     By apt's own downloader: curl may be missing on a bare host. It would go on with what a killed run has left.
@@ -92,7 +92,7 @@ def differing(files: Iterable[HostFile], states: Mapping[str, FileState]) -> lis
 
 
 @operation()
-def write(
+def files(
     files: Sequence[HostFile], marked: Mapping[str, str] = MappingProxyType({}), whole: str = ""
 ) -> Generator[StringCommand, None, None]:
     """Make `files` be on the host with that content, that mode and root as owner.
@@ -122,17 +122,17 @@ def _is_noted() -> bool:
 
 
 @operation()
-def downloaded(address: str, path: str, sha256: str) -> Generator[StringCommand, None, None]:
+def download(address: str, path: str, sha256: str) -> Generator[StringCommand, None, None]:
     """Make the file at `address` be at `path`, if its content has this SHA-256; it is downloaded when it differs."""
     state = ask(FileStates, paths=[path]).get(path)
     if state is not None and state.sha256 == sha256:
         host.noop(f"{path} is there")
         return
-    yield StringCommand(download(address, path, f"SHA256:{sha256}"))
+    yield StringCommand(download_command(address, path, f"SHA256:{sha256}"))
 
 
 @operation()
-def folder_absent(path: str) -> Generator[StringCommand, None, None]:
+def no_folder(path: str) -> Generator[StringCommand, None, None]:
     """Make the folder `path` be gone, with all that is in it."""
     if path in ask(Missing, paths=[path]):
         host.noop(f"{path} is not there")

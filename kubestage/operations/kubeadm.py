@@ -104,7 +104,7 @@ def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringComm
 
 
 @operation()
-def init_or_pull(
+def init_or_images(
     control_plane: bool, flags: Mapping[str, Sequence[str]], images: Sequence[str], kubernetes_version: str
 ) -> Generator[StringCommand, None, None]:
     """Initialise the control plane while the workers pull: hosts work at the same time only within one operation."""

@@ -18,7 +18,7 @@ from kubestage.local_file import save
 
 
 @operation()
-def fetched(path: Path, server: str, cluster_name: str) -> Generator[FunctionCommand, None, None]:
+def own_copy(path: Path, server: str, cluster_name: str) -> Generator[FunctionCommand, None, None]:
     """Keep `path` a copy of the control plane's admin.conf that talks to `server` (https://HOST:PORT), mode 0600."""
     states = ask(FileStates, paths=[ADMIN_CONF])
     source = states[ADMIN_CONF].sha256 if ADMIN_CONF in states else "not there yet"

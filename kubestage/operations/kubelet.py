@@ -13,7 +13,7 @@ _LISTENS = "' 0100007F:2808 [0-9A-F:]* 0A '"  # on 127.0.0.1:10248, as /proc/net
 
 
 @operation()
-def running(configuration: Sequence[str], timeout_s: int) -> Generator[StringCommand, None, None]:
+def service(configuration: Sequence[str], timeout_s: int) -> Generator[StringCommand, None, None]:
     """Make the kubelet be enabled and run with what is in the files `configuration`.
 
     A kubelet that can't read its configuration ends at once, and systemd starts it again and again: after a start it is

@@ -28,7 +28,7 @@ _USAGES = (
 
 
 @operation()
-def approved(
+def approvals(
     control_plane: ControlPlane, addresses: Mapping[str, str], awaited: Sequence[str], timeout_s: float = 120
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Approve what the nodes of `addresses` (name -> private address) request for themselves, and nothing else.

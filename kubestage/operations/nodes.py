@@ -24,7 +24,7 @@ MANAGED = "kubestage/managed"  # annotation of a Node: the labels and taints tha
 
 
 @operation()
-def ready(
+def readiness(
     control_plane: ControlPlane, names: Sequence[str], timeout_s: int = 180
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Wait until the nodes `names` are Ready."""
@@ -51,7 +51,7 @@ def _is_ready(node: Mapping[str, Any]) -> bool:
 
 
 @operation()
-def marked(
+def marks(
     control_plane: ControlPlane, labels: Mapping[str, Mapping[str, str]], taints: Mapping[str, Sequence[str]]
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Keep each node's `labels` (node -> label -> value) and `taints` (node -> "key=value:Effect").

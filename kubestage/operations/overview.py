@@ -15,7 +15,7 @@ from kubestage.stacks.stack_type import Place
 
 
 @operation()
-def shown(settings: ClusterSettings, place: Place, ca: Path) -> Generator[StringCommand, None, None]:
+def summary(settings: ClusterSettings, place: Place, ca: Path) -> Generator[StringCommand, None, None]:
     """Print what is where, from the host whose operation this is; `ca`: this machine's copy of the CA, if there is one.
 
     Never a change.

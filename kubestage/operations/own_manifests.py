@@ -14,13 +14,13 @@ from kubestage.facts.kubernetes import ManifestsApplied
 from kubestage.facts.own_manifests import OBJECTS, Folders, ManifestObjects
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import APPLY
-from kubestage.operations.files import downloaded, write
+from kubestage.operations.files import download, files
 from kubestage.operations.stacks import deletion, in_cluster_of, is_among, pruned, served
 from kubestage.stacks.own_manifests import FOLDER, OwnManifests, is_own
 
 
 @operation()
-def kept(
+def entry(
     own: OwnManifests, address: str, seen: StackObjects, timeout_s: int = 60
 ) -> Generator[StringCommand, None, None]:
     """Keep what `own` says in the cluster; what it said before, and no longer does, is deleted.
@@ -28,9 +28,9 @@ def kept(
     `address`: from where its URL is fetched. `seen`: what preflight found in the cluster.
     """
     if own.source.url:
-        yield from downloaded._inner(address, own.downloaded, own.source.sha256)
+        yield from download._inner(address, own.downloaded, own.source.sha256)
     else:
-        yield from write._inner(own.files(), whole=own.folder)
+        yield from files._inner(own.files(), whole=own.folder)
     same = ask(ManifestsApplied, parts=[own.labelled()]).same
     if not same:
         yield StringCommand(_apply(own, timeout_s))
@@ -54,7 +54,7 @@ def _apply(own: OwnManifests, timeout_s: int) -> str:
 
 
 @operation()
-def others_removed(
+def no_others(
     kept: Sequence[OwnManifests], seen: StackObjects, timeout_s: int = 180
 ) -> Generator[StringCommand, None, None]:
     """Take out of the cluster, with their files, what is of none of `kept`: it was in the settings once."""

@@ -19,7 +19,7 @@ _KUBECTL = f"{KUBECTL} --namespace {PLATFORM_NAMESPACE}"
 
 
 @operation()
-def restored(control_plane: ControlPlane, secret: Kept) -> Generator[StringCommand, None, None]:
+def files(control_plane: ControlPlane, secret: Kept) -> Generator[StringCommand, None, None]:
     """Make the files of `secret` on this host be what the cluster keeps; what the cluster lacks stays as it is."""
     state = _state(control_plane, secret)
     wrong = {
@@ -34,7 +34,7 @@ def restored(control_plane: ControlPlane, secret: Kept) -> Generator[StringComma
 
 
 @operation()
-def kept(control_plane: ControlPlane, secret: Kept) -> Generator[StringCommand, None, None]:
+def secret(control_plane: ControlPlane, secret: Kept) -> Generator[StringCommand, None, None]:
     """Make the cluster keep the files of `secret` as they are on this host; of none, no Secret."""
     state = _state(control_plane, secret)
     if state.stored == state.files:

@@ -19,7 +19,7 @@ from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects,
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
 from kubestage.operations.explained import or_explained
-from kubestage.operations.files import write
+from kubestage.operations.files import files
 from kubestage.stacks.stack import Stack
 
 _KUSTOMIZE = "kubectl kustomize --load-restrictor LoadRestrictionsNone"  # its files are wherever they are kept
@@ -79,13 +79,13 @@ def _answers(stack: Stack) -> dict[str, str]:
 
 
 @operation()
-def kept(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
+def stacks(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
     """Keep stacks in the cluster as their manifests and files say: applied server-side, only when something differs.
 
     A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew. What a
     stack has put there and its manifest no longer has is deleted. `seen`: what preflight found of the stacks.
     """
-    yield from write._inner([file for stack in stacks for file in stack.files(_answers(stack))])
+    yield from files._inner([file for stack in stacks for file in stack.files(_answers(stack))])
     upstream = [part for stack in stacks for part in _upstream_commands(stack)]
     parts = manifest_commands(stacks)
     applied = ask(ManifestsApplied, parts=[*upstream, *parts])
@@ -150,7 +150,7 @@ _LAST = ("Namespace", "CustomResourceDefinition")
 
 
 @operation()
-def removed(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
+def no_stack(stack: Stack, seen: StackObjects, timeout_s: int = 180) -> Generator[StringCommand, None, None]:
     """Take everything of the stack out of the cluster, its data too, and its manifests from the host.
 
     The cluster tells what there is of it. `seen`: what preflight found of the stacks. One that makes volumes goes once
@@ -220,7 +220,7 @@ def deletion(objects: Iterable[StackObject], timeout_s: int) -> StringCommand:
 
 
 @operation()
-def serving(
+def readiness(
     control_plane: ControlPlane, workloads: Sequence[Workload], apis: Sequence[str] = (), timeout_s: int = 300
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Wait until all `workloads` run their current version with every replica ready, and the APIServices `apis` answer.

@@ -224,7 +224,7 @@ def change(flags: Mapping[str, Sequence[str]], address: str, port: int, timeout_
 
 
 @operation()
-def kept(
+def manifests(
     configuration: str,
     flags: Mapping[str, Sequence[str]],
     files: Sequence[str],

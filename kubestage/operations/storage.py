@@ -39,7 +39,7 @@ def folders(volumes: Mapping[str, str] | Unknown) -> Generator[StringCommand, No
 
 
 @operation()
-def empty_folder_absent(path: str) -> Generator[StringCommand, None, None]:
+def no_empty_folder(path: str) -> Generator[StringCommand, None, None]:
     """Make the folder of a node's volumes be gone; one that holds anything, or is a disk's, stays."""
     if ask(EmptyFolder, path=path):
         yield StringCommand(f"rmdir {path}")

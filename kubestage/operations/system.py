@@ -14,7 +14,7 @@ from kubestage.cluster.answers import ask
 from kubestage.facts.files import Texts
 from kubestage.facts.system import FSTAB, HostNames, LoadedModules, Swap, Sysctls, is_swap
 from kubestage.host_file import HostFile
-from kubestage.operations.files import put, write
+from kubestage.operations.files import files, put
 
 HOSTS = "/etc/hosts"
 HOSTS_TEMPLATE = "/etc/cloud/templates/hosts.debian.tmpl"  # of Ubuntu as well
@@ -22,7 +22,7 @@ _BEGIN, _END = "# BEGIN kubestage: the cluster's hosts", "# END kubestage"
 
 
 @operation()
-def first_boot_ended(cloud_init: bool, timeout_s: int) -> Generator[StringCommand, None, None]:
+def first_boot(cloud_init: bool, timeout_s: int) -> Generator[StringCommand, None, None]:
     """Wait for `cloud_init`, where it is at work: it names the host and writes its files as long as that."""
     if not cloud_init:
         host.noop("cloud-init is not at work")
@@ -55,10 +55,10 @@ def hosts_file(addresses: Mapping[str, str]) -> Generator[StringCommand, None, N
     (https://docs.cloud-init.io/en/latest/reference/modules.html#update-etc-hosts).
     """
     texts = ask(Texts, paths=[HOSTS, HOSTS_TEMPLATE])
-    files = [HostFile(HOSTS, with_block(texts.get(HOSTS, ""), addresses))]
+    wanted = [HostFile(HOSTS, with_block(texts.get(HOSTS, ""), addresses))]
     if HOSTS_TEMPLATE in texts:
-        files.append(HostFile(HOSTS_TEMPLATE, with_block(texts[HOSTS_TEMPLATE], addresses)))
-    yield from write._inner(files)
+        wanted.append(HostFile(HOSTS_TEMPLATE, with_block(texts[HOSTS_TEMPLATE], addresses)))
+    yield from files._inner(wanted)
 
 
 def with_block(text: str, addresses: Mapping[str, str]) -> str:

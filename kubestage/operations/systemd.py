@@ -78,7 +78,7 @@ def services(
 
 
 @operation()
-def first_present(units: Sequence[str]) -> Generator[StringCommand, None, None]:
+def first_service(units: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Enable and start the first of `units` that the host has; a host with none of them is left alone."""
     states = ask(UnitStates, units={unit: () for unit in units})
     for unit in units:

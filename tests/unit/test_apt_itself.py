@@ -146,7 +146,9 @@ class System:
         there = [f"{name} 1.0 install ok installed" for name in others]
         facts = {fact(PackageStates, names=sorted([*packages, *others])): there}
         wanted = dict.fromkeys(packages, "1.0")
-        (command,) = run(apt.pinned, facts, packages=wanted, entries=self.entries, timeout_s=9, replaced=others)
+        (command,) = run(
+            apt.pinned_packages, facts, packages=wanted, entries=self.entries, timeout_s=9, replaced=others
+        )
         return self.do(command)
 
 

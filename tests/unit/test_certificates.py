@@ -236,7 +236,7 @@ def installed(*pairs: tuple[str, Pair], fits: bool = True, strange: str = "") ->
 def kept(facts: Facts, ca_key: str = "", **given: Any) -> list[Told]:
     hosts = Hosts({"cp1": facts}, {"cp1": {f"cat {CA_KEY}": ca_key} if ca_key else {}})
     arguments = {"ca": None, "wildcard": None, "renew_days": RENEW_DAYS, **given}
-    hosts.prepare("cp1", operations.kept, cluster_name="lab", domain="lab.test", **arguments)
+    hosts.prepare("cp1", operations.authority, cluster_name="lab", domain="lab.test", **arguments)
     hosts.execute()
     return hosts.told("cp1")
 
@@ -348,7 +348,7 @@ class TestKept:
     def test_a_ca_key_that_can_t_be_read(self) -> None:
         hosts = Hosts({"cp1": installed((CA_CERTIFICATE, new_ca()))}, {"cp1": {f"cat {CA_KEY}": {"success": False}}})
         hosts.prepare(
-            "cp1", operations.kept, cluster_name="lab", domain="lab.test", ca=None, wildcard=None, renew_days=60
+            "cp1", operations.authority, cluster_name="lab", domain="lab.test", ca=None, wildcard=None, renew_days=60
         )
         with pytest.raises(OperationError, match=f"cp1: could not read {CA_KEY}"):
             hosts.execute()
@@ -413,7 +413,11 @@ USES = {"contour": SERVER, "envoy": CLIENT}
 def mutual(*lines: str) -> list[Told]:
     pairs = {f"{FOLDER}/{name}.crt": f"{FOLDER}/{name}.key" for name in ("ca", "contour", "envoy")}
     return told_by(
-        operations.mutual, {fact(Certificates, pairs=pairs): lines}, folder=FOLDER, uses=USES, renew_days=RENEW_DAYS
+        operations.mutual_certificates,
+        {fact(Certificates, pairs=pairs): lines},
+        folder=FOLDER,
+        uses=USES,
+        renew_days=RENEW_DAYS,
     )
 
 
@@ -490,7 +494,7 @@ class Trusting:
         self.hosts = Hosts({"cp1": {**contents, fact(Trust): worker}, "w1": {fact(Trust): worker}})
         arguments = {"control_plane": self.hosts.speaker, "registry": registry, "wanted": wanted}
         for name in ("cp1", "w1"):
-            self.hosts.prepare(name, operations.trusted, **arguments)
+            self.hosts.prepare(name, operations.trusted_authority, **arguments)
         self.hosts.execute()
 
     @property
@@ -560,7 +564,7 @@ class TestTrusted:
     def test_no_ca_yet(self) -> None:
         """A run with --limit that leaves the control plane out, before there is one."""
         hosts = Hosts({"cp1": {fact(Authority): ["none"]}, "w1": {fact(Trust): ["bundled"]}})
-        hosts.prepare("w1", operations.trusted, control_plane=hosts.speaker, registry="", wanted=True)
+        hosts.prepare("w1", operations.trusted_authority, control_plane=hosts.speaker, registry="", wanted=True)
         with pytest.raises(OperationError, match=r"cp1 has no .*ca\.crt yet: run once without --limit"):
             hosts.execute()
 
@@ -614,7 +618,7 @@ class TestTrustFact:
 class TestFetched:
     def fetch(self, path: Path, ca: str, *, wanted: bool = True) -> list[Told]:
         hosts = Hosts({"cp1": {fact(Authority): ca.splitlines() or ["none"]}})
-        hosts.prepare("cp1", operations.fetched, control_plane=hosts.speaker, path=path, wanted=wanted)
+        hosts.prepare("cp1", operations.authority_copy, control_plane=hosts.speaker, path=path, wanted=wanted)
         hosts.execute()
         return hosts.told("cp1")
 

@@ -253,7 +253,7 @@ class Cluster:
         """The names that were approved, call by call."""
         self.hosts.prepare(
             on,
-            node_certificates.approved,
+            node_certificates.approvals,
             control_plane=self.hosts.speaker,
             addresses=ADDRESSES,
             awaited=awaited,

@@ -31,7 +31,7 @@ KEYS = [KUBERNETES.key, DOCKER.key]
 
 
 def download(source: Source) -> Told:
-    return Told(files.download(source.key_address, source.key))
+    return Told(files.download_command(source.key_address, source.key))
 
 
 def asked(entries: Sequence[Source]) -> str:
@@ -81,7 +81,7 @@ INSTALL = f"{APT} -y --no-install-recommends --allow-downgrades --allow-change-h
 WANTED = "kubelet=1.36.3-1.1 kubectl=1.36.3-1.1"
 UPDATE = f"free {APT} -o APT::Update::Error-Mode=any update"
 SUMS = "sha256sum /etc/apt/keyrings/k.asc /etc/apt/keyrings/d.asc 2>/dev/null"
-RENEW = " ".join(f"{{ {files.download(source.key_address, source.key)}; }};" for source in ENTRIES)
+RENEW = " ".join(f"{{ {files.download_command(source.key_address, source.key)}; }};" for source in ENTRIES)
 PINNED = (
     f"{apt._free(300)} free dpkg --force-confold --configure -a && "
     f"{{ {UPDATE} {OURS_ALONE} || {{ had=$({SUMS}); {RENEW} "
@@ -96,7 +96,7 @@ PINNED = (
 class TestPinned:
     def go(self, *lines: str) -> list[str]:
         ask = fact(PackageStates, names=["kubectl", "kubelet"])
-        return run(apt.pinned, {ask: lines}, packages=PACKAGES, entries=ENTRIES, timeout_s=300)
+        return run(apt.pinned_packages, {ask: lines}, packages=PACKAGES, entries=ENTRIES, timeout_s=300)
 
     def test_installed_and_held(self) -> None:
         assert self.go("kubectl 1.36.3-1.1 hold ok installed", "kubelet 1.36.3-1.1 hold ok installed") == []
@@ -120,7 +120,12 @@ class TestPinned:
         ask = fact(PackageStates, names=["docker.io", "kubectl", "kubelet", "runc"])
         there = ["runc 1.1.5 install ok installed"]
         (command,) = run(
-            apt.pinned, {ask: there}, packages=PACKAGES, entries=ENTRIES, timeout_s=300, replaced=["docker.io", "runc"]
+            apt.pinned_packages,
+            {ask: there},
+            packages=PACKAGES,
+            entries=ENTRIES,
+            timeout_s=300,
+            replaced=["docker.io", "runc"],
         )
         assert command == PINNED.replace(WANTED, f"{WANTED} runc-")
 
@@ -199,12 +204,12 @@ class TestInstalled:
         return {fact(PackageStates, names=sorted(self.NAMES)): lines}
 
     def test_there(self) -> None:
-        assert run(apt.installed, self.facts(*self.NAMES), packages=self.NAMES, timeout_s=9) == []
+        assert run(apt.packages, self.facts(*self.NAMES), packages=self.NAMES, timeout_s=9) == []
 
     @pytest.mark.parametrize("lists", ["known", "stale"])
     def test_missing(self, tmp_path: Path, lists: str) -> None:
         """Package lists are read anew only when apt does not find the package by them."""
-        (command,) = run(apt.installed, self.facts("ca-certificates"), packages=self.NAMES, timeout_s=9)
+        (command,) = run(apt.packages, self.facts("ca-certificates"), packages=self.NAMES, timeout_s=9)
         stale = f"case \"$*\" in *' update'*) touch {tmp_path}/read;; *) test -e {tmp_path}/read || exit 100;; esac"
         programs = {"dpkg": "", "apt-get": stale if lists == "stale" else ""}
         assert run_with(tmp_path, command, programs).returncode == 0
@@ -213,11 +218,11 @@ class TestInstalled:
 
     def test_what_is_never_to_run_is_masked_before_it_comes(self, tmp_path: Path) -> None:
         named = {"packages": self.NAMES, "timeout_s": 9, "masked": ["its.service"]}
-        (command,) = run(apt.installed, self.facts("openssl"), **named)
+        (command,) = run(apt.packages, self.facts("openssl"), **named)
         assert run_with(tmp_path, command, {"dpkg": "", "apt-get": "", "systemctl": ""}).returncode == 0
         assert calls(tmp_path)[0] == "systemctl mask --quiet its.service"
-        assert run(apt.installed, self.facts(*self.NAMES), **named) == []  # somebody may need it
+        assert run(apt.packages, self.facts(*self.NAMES), **named) == []  # somebody may need it
 
     def test_not_to_be_had(self, tmp_path: Path) -> None:
-        (command,) = run(apt.installed, self.facts(), packages=self.NAMES, timeout_s=9)
+        (command,) = run(apt.packages, self.facts(), packages=self.NAMES, timeout_s=9)
         assert run_with(tmp_path, command, {"dpkg": "", "apt-get": "exit 100"}).returncode != 0

@@ -1,4 +1,4 @@
-"""files.write: what differs is sent in one command, what does not is left alone."""
+"""files.files: what differs is sent in one command, what does not is left alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def line(file: HostFile, mode: str = "", owner: str = "0:0", content: str | None
 
 
 def write(facts: Facts, **marked: dict[str, str]) -> list[Told]:
-    return told_by(files.write, facts, files=[OPEN, SECRET], **marked)
+    return told_by(files.files, facts, files=[OPEN, SECRET], **marked)
 
 
 def test_as_they_should_be() -> None:
@@ -73,7 +73,7 @@ class TestWhatIsNoLongerWanted:
         marked = {f"{folder}/etc/*/hosts.toml": self.MARK}
         question = fact(FileStates, paths=[file.path for file in wanted], marked=marked)
         answer = unframed(run_with(folder, question, {}).stdout.splitlines())
-        for told in told_by(files.write, {question: answer}, files=wanted, marked=marked):
+        for told in told_by(files.files, {question: answer}, files=wanted, marked=marked):
             if not told.stdin:
                 assert run_with(folder, told.command, {}).returncode == 0
         return sorted(str(path.relative_to(folder / "etc")) for path in (folder / "etc").rglob("*"))
@@ -108,7 +108,7 @@ class TestWhatIsNoLongerWanted:
 
 
 def test_files_of_nothing() -> None:
-    assert run(files.write, {fact(FileStates, paths=[]): []}, files=[]) == []
+    assert run(files.files, {fact(FileStates, paths=[]): []}, files=[]) == []
 
 
 class TestPut:
@@ -182,11 +182,11 @@ class TestPut:
 
 class TestDownloaded:
     ADDRESS, PATH, SHA256 = "https://example.com/crds.yaml", "/etc/demo/crds.yaml", HostFile("", "kind: A\n").sha256
-    COMMAND = files.download(ADDRESS, PATH, f"SHA256:{SHA256}")
+    COMMAND = files.download_command(ADDRESS, PATH, f"SHA256:{SHA256}")
 
     def go(self, *lines: str) -> list[str]:
         facts = {fact(FileStates, paths=[self.PATH]): lines}
-        return run(files.downloaded, facts, address=self.ADDRESS, path=self.PATH, sha256=self.SHA256)
+        return run(files.download, facts, address=self.ADDRESS, path=self.PATH, sha256=self.SHA256)
 
     def test_missing(self) -> None:
         assert self.go() == [self.COMMAND]
@@ -215,5 +215,5 @@ class TestDownloaded:
 
 def test_folder_absent() -> None:
     path = "/etc/demo/keys"
-    assert run(files.folder_absent, {fact(Missing, paths=[path]): []}, path=path) == [f"rm -r {path}"]
-    assert run(files.folder_absent, {fact(Missing, paths=[path]): [path]}, path=path) == []
+    assert run(files.no_folder, {fact(Missing, paths=[path]): []}, path=path) == [f"rm -r {path}"]
+    assert run(files.no_folder, {fact(Missing, paths=[path]): [path]}, path=path) == []

@@ -196,8 +196,8 @@ class TestPull:
 def test_init_or_pull() -> None:
     both = {**state(), fact(ImagesPresent): ()}
     arguments = {"flags": {}, "images": TestPull.IMAGES, "kubernetes_version": "1.36.3"}
-    assert [told.command for told in told_by(kubeadm.init_or_pull, both, control_plane=True, **arguments)] == [INIT]
-    assert run(kubeadm.init_or_pull, both, control_plane=False, **arguments) == [TestPull.PULL]
+    assert [told.command for told in told_by(kubeadm.init_or_images, both, control_plane=True, **arguments)] == [INIT]
+    assert run(kubeadm.init_or_images, both, control_plane=False, **arguments) == [TestPull.PULL]
 
 
 class TestJoin:

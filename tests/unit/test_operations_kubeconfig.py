@@ -32,7 +32,7 @@ def there(sha256: str = "0" * 64) -> Facts:
 
 def fetch(path: Path, facts: Facts, server: str = SERVER, **data: object) -> list[Told]:
     hosts = Hosts({"cp1": facts}, {"cp1": {f"cat {ADMIN_CONF}": CONTENT}}, data)
-    hosts.prepare("cp1", kubeconfig.fetched, path=path, server=server, cluster_name="staging")
+    hosts.prepare("cp1", kubeconfig.own_copy, path=path, server=server, cluster_name="staging")
     hosts.execute()
     return hosts.told("cp1")
 
@@ -81,7 +81,7 @@ def test_admin_conf_is_read_with_sudo_and_never_copied_on_the_host(tmp_path: Pat
 def test_admin_conf_can_not_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hosts = Hosts({"cp1": there()}, {"cp1": {f"cat {ADMIN_CONF}": {"success": False}}})
     path = tmp_path / "kubeconfig"
-    hosts.prepare("cp1", kubeconfig.fetched, path=path, server=SERVER, cluster_name="staging")
+    hosts.prepare("cp1", kubeconfig.own_copy, path=path, server=SERVER, cluster_name="staging")
     with pytest.raises(PyinfraError):
         hosts.execute()
     assert f"cp1: could not read {ADMIN_CONF}" in caplog.text

@@ -24,7 +24,7 @@ def commands(stale: bool = False, active: str = "active") -> list[str]:
         "Unit=kubelet.service",
     ]
     facts = {fact(UnitStates, units={"kubelet.service": [CONFIG]}): state}
-    return run(kubelet.running, facts, configuration=[CONFIG], timeout_s=60)
+    return run(kubelet.service, facts, configuration=[CONFIG], timeout_s=60)
 
 
 def test_it_runs_with_its_settings() -> None:

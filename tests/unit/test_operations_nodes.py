@@ -58,28 +58,28 @@ def wait(*waiting: str) -> str:
 class TestReady:
     def test_all_are(self) -> None:
         facts = known(node("cp1"), node("w1"), node("other", ready=False))
-        assert run_for_all(nodes.ready, facts, names=["cp1", "w1"]) == []
+        assert run_for_all(nodes.readiness, facts, names=["cp1", "w1"]) == []
 
     def test_some_are_not(self) -> None:
         facts = known(node("cp1"), node("w1", ready=False))
-        assert run_for_all(nodes.ready, facts, names=["cp1", "w1", "w2"]) == [wait("node/w1", "node/w2")]
+        assert run_for_all(nodes.readiness, facts, names=["cp1", "w1", "w2"]) == [wait("node/w1", "node/w2")]
 
     def test_from_a_worker(self) -> None:
         facts = known(node("cp1"), node("w1", ready=False))
-        assert run_for_all(nodes.ready, facts, on="w1", names=["w1"]) == [wait("node/w1")]
+        assert run_for_all(nodes.readiness, facts, on="w1", names=["w1"]) == [wait("node/w1")]
 
     def test_no_cluster_yet(self) -> None:
-        assert run_for_all(nodes.ready, {fact(Nodes): ["none"]}, names=["cp1"]) == [wait("node/cp1")]
+        assert run_for_all(nodes.readiness, {fact(Nodes): ["none"]}, names=["cp1"]) == [wait("node/cp1")]
 
     def test_nobody_says(self) -> None:
         with pytest.raises(OperationError, match="cp1: for 0 s the API server gave no answer: EOF"):
-            run_for_all(nodes.ready, {fact(Nodes): ["unknown EOF"]}, names=["cp1"])
+            run_for_all(nodes.readiness, {fact(Nodes): ["unknown EOF"]}, names=["cp1"])
 
 
 class TestMarked:
     def go(self, *objects: dict[str, Any]) -> list[str]:
         return run_for_all(
-            nodes.marked,
+            nodes.marks,
             known(*objects),
             labels={"cp1": {}, "w1": {"disk": "ssd"}},
             taints={"cp1": [], "w1": ["gpu=a b:NoSchedule"]},
@@ -194,5 +194,5 @@ def test_marking(current: dict[str, Any], labels: dict[str, str], taints: list[s
 
 def test_marked_from_a_worker() -> None:
     facts = known(node("cp1"), node("w1"))
-    commands = run_for_all(nodes.marked, facts, on="w1", labels={"w1": {"disk": "ssd"}}, taints={"w1": []})
+    commands = run_for_all(nodes.marks, facts, on="w1", labels={"w1": {"disk": "ssd"}}, taints={"w1": []})
     assert commands[0] == f"{KUBECTL} label node w1 --overwrite disk=ssd"

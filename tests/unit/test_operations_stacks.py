@@ -105,21 +105,21 @@ def applied(*lines: str) -> Facts:
 
 class TestKept:
     def test_first(self) -> None:
-        files, command = told_by(stacks.kept, {**on_disk(), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
+        files, command = told_by(stacks.stacks, {**on_disk(), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
         assert list(unpacked(files)) == [file.path for stack in BOTH for file in stack.files(ANSWERS)]
         assert 'ca: "Y2E="' in unpacked(files)[f"{M}/plain/manifest.yaml"][0]
         assert command == Told(APPLY)
 
     def test_one_manifest_changed(self) -> None:
-        files, command = told_by(stacks.kept, {**on_disk(PLAIN), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
+        files, command = told_by(stacks.stacks, {**on_disk(PLAIN), **applied()}, stacks=BOTH, seen=NOTHING_SEEN)
         assert unpacked(files) == {file.path: (file.content, "644") for file in LOGIN.files({})}
         assert command == Told(APPLY)
 
     def test_edited_in_the_cluster(self) -> None:
-        assert run(stacks.kept, {**on_disk(*BOTH), **applied()}, stacks=BOTH, seen=NOTHING_SEEN) == [APPLY]
+        assert run(stacks.stacks, {**on_disk(*BOTH), **applied()}, stacks=BOTH, seen=NOTHING_SEEN) == [APPLY]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, {**on_disk(*BOTH), **applied("exit 0")}, stacks=BOTH, seen=NOTHING_SEEN) == []
+        assert run(stacks.stacks, {**on_disk(*BOTH), **applied("exit 0")}, stacks=BOTH, seen=NOTHING_SEEN) == []
 
     @pytest.mark.parametrize(
         ("differs", "restart"),
@@ -136,12 +136,12 @@ class TestKept:
             **on_disk(WEB, of=[WEB]),
             fact(ManifestsApplied, parts=manifest_commands([WEB])): [*lines, *differs, "exit 1"],
         }
-        (command,) = run(stacks.kept, facts, stacks=[WEB], seen=NOTHING_SEEN)
+        (command,) = run(stacks.stacks, facts, stacks=[WEB], seen=NOTHING_SEEN)
         assert command.partition(" -f -")[2] == restart
 
     def test_the_cluster_is_asked_with_the_new_manifests(self) -> None:
         hosts = Hosts({"h1": {**on_disk(), **applied("exit 0")}})
-        hosts.prepare("h1", stacks.kept, stacks=BOTH, seen=NOTHING_SEEN)
+        hosts.prepare("h1", stacks.stacks, stacks=BOTH, seen=NOTHING_SEEN)
         hosts.execute()
         asked = hosts.everything("h1").index(fact(ManifestsApplied, parts=PARTS))
         assert hosts.everything("h1").index(hosts.commands("h1")[0]) < asked
@@ -149,7 +149,7 @@ class TestKept:
     def test_what_can_not_be_told_ends_the_run(self) -> None:
         silent = {fact(Printed, commands=PLAIN.asked): ["unknown ca"]}
         with pytest.raises(OperationError, match="plain: a command for its manifest failed: ca"):
-            run(stacks.kept, {**on_disk(), **applied(), **silent}, stacks=BOTH, seen=NOTHING_SEEN)
+            run(stacks.stacks, {**on_disk(), **applied(), **silent}, stacks=BOTH, seen=NOTHING_SEEN)
 
 
 class TestUpstream:
@@ -177,7 +177,7 @@ class TestUpstream:
     def test_they_are_served_before_what_is_of_their_kinds(self) -> None:
         namespaces = f"cat {M}/mesh/namespaces.yaml"
         served = stacks.served("mesh", 180)
-        assert run(stacks.kept, self.applied(), stacks=[self.STACK], seen=NOTHING_SEEN) == [
+        assert run(stacks.stacks, self.applied(), stacks=[self.STACK], seen=NOTHING_SEEN) == [
             f"{applying([namespaces, self.FIRST])} && {served}",
             f"{applying([namespaces, self.SECOND])} && {served} && "
             f"{KUBECTL} rollout status --timeout=180s --namespace m deployment/web",
@@ -185,7 +185,7 @@ class TestUpstream:
         ]
 
     def test_as_they_should_be(self) -> None:
-        assert run(stacks.kept, self.applied("exit 0"), stacks=[self.STACK], seen=NOTHING_SEEN) == []
+        assert run(stacks.stacks, self.applied("exit 0"), stacks=[self.STACK], seen=NOTHING_SEEN) == []
 
     def test_what_kubectl_makes_of_it(self) -> None:
         first, second = (yaml.safe_load(file.content) for file in self.STACK.files({}) if "upstream" in file.path)
@@ -209,7 +209,7 @@ class TestUpstream:
             fact(StacksInCluster): ["stack_object mesh|v1|Service|m|web|Apply", "stack_objects "],
             fact(ManifestObjects, command=listing): listed,
         }
-        told = told_by(stacks.kept, known, stacks=[self.STACK], seen=seen)
+        told = told_by(stacks.stacks, known, stacks=[self.STACK], seen=seen)
         assert ['"name": "web"' in each.stdin for each in told] == [True] * deleted
 
 
@@ -217,7 +217,9 @@ class TestServing:
     WEB, AGENT = Workload("demo", "Deployment", "web"), Workload("demo", "DaemonSet", "agent")
 
     def go(self, *lines: str) -> list[str]:
-        return run_for_all(stacks.serving, {fact(WorkloadsReady): lines or ["none"]}, workloads=[self.WEB, self.AGENT])
+        return run_for_all(
+            stacks.readiness, {fact(WorkloadsReady): lines or ["none"]}, workloads=[self.WEB, self.AGENT]
+        )
 
     def wait(self, what: str) -> str:
         return f"{KUBECTL} rollout status --timeout=300s --namespace demo {what} " + or_explained(
@@ -233,7 +235,7 @@ class TestServing:
 
     @pytest.mark.parametrize("lines", [[], ["APIService v1.demo False"], ["APIService v1.other True"]])
     def test_an_api_is_silent(self, lines: list[str]) -> None:
-        found = run_for_all(stacks.serving, {fact(WorkloadsReady): lines or ["none"]}, workloads=[], apis=["v1.demo"])
+        found = run_for_all(stacks.readiness, {fact(WorkloadsReady): lines or ["none"]}, workloads=[], apis=["v1.demo"])
         assert found == [
             f"{KUBECTL} wait --for=condition=Available --timeout=300s apiservice/v1.demo "
             + or_explained(f"{KUBECTL} describe apiservice v1.demo | tail -n 20")
@@ -241,7 +243,7 @@ class TestServing:
 
     def test_apis_answer(self) -> None:
         lines = ["APIService v1.demo True", "APIService v1.other False"]
-        assert run_for_all(stacks.serving, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"]) == []
+        assert run_for_all(stacks.readiness, {fact(WorkloadsReady): lines}, workloads=[], apis=["v1.demo"]) == []
 
     def test_none_does(self) -> None:
         assert self.go() == [self.wait("deployment/web"), self.wait("daemonset/agent")]

@@ -21,7 +21,7 @@ ADDRESSES = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
 
 class TestFirstBoot:
     def test_no_cloud_init_at_work(self) -> None:
-        assert run(system.first_boot_ended, {}, cloud_init=False, timeout_s=300) == []
+        assert run(system.first_boot, {}, cloud_init=False, timeout_s=300) == []
 
     @pytest.mark.parametrize(
         ("does", "code"),
@@ -30,7 +30,7 @@ class TestFirstBoot:
     )
     def test_waited_for(self, tmp_path: Path, does: str, code: int) -> None:
         """But not for ever; what it has failed to do is none of ours."""
-        (command,) = run(system.first_boot_ended, {}, cloud_init=True, timeout_s=1)
+        (command,) = run(system.first_boot, {}, cloud_init=True, timeout_s=1)
         result = run_with(tmp_path, command, {"cloud-init": does})
         assert (result.returncode, calls(tmp_path)) == (code, ["cloud-init status --wait"])
         assert ("cloud-init is still at work after 1 s" in result.stderr) == bool(code)

@@ -157,7 +157,7 @@ CLOCKS = ("chrony.service", "systemd-timesyncd.service")
 
 def first_present(*lines: str) -> list[str]:
     facts: Facts = {fact(UnitStates, units={name: () for name in CLOCKS}): lines}
-    return run(systemd.first_present, facts, units=CLOCKS)
+    return run(systemd.first_service, facts, units=CLOCKS)
 
 
 class TestFirstPresent:

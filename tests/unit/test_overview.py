@@ -86,7 +86,7 @@ metrics                      here"""
 def test_a_run_prints_it_and_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hosts = Hosts({"cp1": {}})
     ca = tmp_path / "ca.crt"
-    hosts.prepare("cp1", operations.shown, settings=settings(), place=PLACE, ca=ca)
+    hosts.prepare("cp1", operations.summary, settings=settings(), place=PLACE, ca=ca)
     ca.touch()  # made while the run works
     assert "dashboard" not in caplog.text
     with caplog.at_level(logging.INFO):

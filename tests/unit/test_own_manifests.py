@@ -142,7 +142,7 @@ def facts(own: OwnManifests, *, on_disk: bool = True, end: str = "exit 0", more:
 
 def kept(own: OwnManifests, known: Facts, *seen: StackObject) -> Hosts:
     hosts = Hosts({"cp1": {**known, **found(*seen)}})
-    hosts.prepare("cp1", own_manifests.kept, own=own, address="", seen=StackObjects(seen))
+    hosts.prepare("cp1", own_manifests.entry, own=own, address="", seen=StackObjects(seen))
     hosts.execute()
     return hosts
 
@@ -190,7 +190,7 @@ class TestKept:
             fact(ManifestsApplied, parts=[own.labelled()]): ["exit 1"],
         }
         hosts = Hosts({"cp1": known})
-        hosts.prepare("cp1", own_manifests.kept, own=own, address="https://m.example/a.yaml", seen=StackObjects())
+        hosts.prepare("cp1", own_manifests.entry, own=own, address="https://m.example/a.yaml", seen=StackObjects())
         hosts.execute()
         download, _ = hosts.commands("cp1")
         assert "https://m.example/a.yaml" in download and f"SHA256:{SUM}" in download
@@ -199,7 +199,7 @@ class TestKept:
 class TestOthersRemoved:
     def told(self, own: OwnManifests, folders: Sequence[str], *seen: StackObject) -> Hosts:
         hosts = Hosts({"cp1": {**found(*seen), fact(Folders, path=FOLDER): folders}})
-        hosts.prepare("cp1", own_manifests.others_removed, kept=[own], seen=StackObjects(seen))
+        hosts.prepare("cp1", own_manifests.no_others, kept=[own], seen=StackObjects(seen))
         hosts.execute()
         return hosts
 

@@ -88,13 +88,13 @@ class TestRestored:
         ("stored", "files"), [(VALUES, VALUES), ({}, VALUES), ({}, {}), ({"strange": "x"}, {})], ids=str
     )
     def test_nothing_to_do(self, stored: Mapping[str, str], files: Mapping[str, str]) -> None:
-        assert told("restored", state(stored, files)) == []
+        assert told("files", state(stored, files)) == []
 
     @pytest.mark.parametrize(
         "files", [{}, {"a.key": "another"}, {"a.crt": VALUES["a.crt"]}], ids=["none", "another", "half"]
     )
     def test_files_are_made_of_it(self, files: Mapping[str, str], tmp_path: Path) -> None:
-        (command,) = told("restored", state(VALUES, files))
+        (command,) = told("files", state(VALUES, files))
         put(tmp_path, files)
         done = run_with(tmp_path, command, {"kubectl": kubectl(VALUES)}, ("/etc/kubernetes",))
         assert done.returncode == 0, done.stderr
@@ -108,7 +108,7 @@ class TestRestored:
 
     @pytest.mark.parametrize("cut", [{"a.key": "a sec"}, {}], ids=["cut off", "refused"])
     def test_what_does_not_come_whole_is_not_taken(self, cut: Mapping[str, str], tmp_path: Path) -> None:
-        (command,) = told("restored", state(VALUES, {"a.key": "old"}))
+        (command,) = told("files", state(VALUES, {"a.key": "old"}))
         put(tmp_path, {"a.key": "old"})
         assert run_with(tmp_path, command, {"kubectl": kubectl(cut)}, ("/etc/kubernetes",)).returncode != 0
         assert (tmp_path / SECRET.files["a.key"].lstrip("/")).read_text() == "old"
@@ -117,24 +117,24 @@ class TestRestored:
 class TestKept:
     @pytest.mark.parametrize(("stored", "files"), [(VALUES, VALUES), ({}, {})], ids=str)
     def test_nothing_to_do(self, stored: Mapping[str, str], files: Mapping[str, str]) -> None:
-        assert told("kept", state(stored, files)) == []
+        assert told("secret", state(stored, files)) == []
 
     @pytest.mark.parametrize("stored", [{}, {**VALUES, "a.key": "old"}, {**VALUES, "more": ""}], ids=str)
     def test_it_is_made_of_files(self, stored: Mapping[str, str]) -> None:
-        (command,) = told("kept", state(stored, VALUES))
+        (command,) = told("secret", state(stored, VALUES))
         assert "create namespace kubestage-system" in command
         assert "create secret generic things" in command
         assert all(f"--from-file={key}={path}" in command for key, path in SECRET.files.items())
 
     def test_of_no_files_it_goes(self) -> None:
-        (command,) = told("kept", state(VALUES, {}))
+        (command,) = told("secret", state(VALUES, {}))
         assert command.endswith("delete secret things --ignore-not-found")
 
 
 def test_a_silent_api_is_not_one_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only foretells does not know; at work, the control plane is waited for (see test_control_plane.py)."""
     monkeypatch.setattr(ControlPlane, "ask", lambda *_, **__: Unknown("refused"))
-    assert told("restored", {}) == told("kept", {}) == []
+    assert told("files", {}) == told("secret", {}) == []
 
 
 def test_what_is_kept() -> None:

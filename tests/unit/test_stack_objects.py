@@ -183,7 +183,7 @@ class TestRemoved:
     )
 
     def go(self, seen: StackObjects, there: Facts, files: bool = False) -> list[Told]:
-        return told_by(stacks.removed, {**on_disk(files), **there}, stack=WEB, seen=seen)
+        return told_by(stacks.no_stack, {**on_disk(files), **there}, stack=WEB, seen=seen)
 
     @pytest.mark.parametrize("files", [False, True])
     def test_what_is_there_goes_whatever_is_on_the_host_s_disk(self, files: bool) -> None:
@@ -202,7 +202,7 @@ class TestRemoved:
 
     def test_it_is_not_there_and_nobody_is_asked_again(self) -> None:
         hosts = Hosts({"h1": on_disk(False)})
-        hosts.prepare("h1", stacks.removed, stack=WEB, seen=StackObjects((OTHERS,)))
+        hosts.prepare("h1", stacks.no_stack, stack=WEB, seen=StackObjects((OTHERS,)))
         hosts.execute()
         assert set(hosts.everything("h1")) == {fact(Missing, paths=[WEB.folder])}
 
@@ -213,7 +213,7 @@ class TestRemoved:
     def test_unknown_is_not_absent(self) -> None:
         silent = StackObjects(error="connection refused")
         hosts = Hosts({"h1": {**on_disk(False), **listed(error="connection refused")}})
-        hosts.prepare("h1", stacks.removed, stack=WEB, seen=silent)
+        hosts.prepare("h1", stacks.no_stack, stack=WEB, seen=silent)
         with pytest.raises(
             OperationError, match="does not say what stacks have put into the cluster: connection refused"
         ):
@@ -242,7 +242,7 @@ class TestKept:
             **listed(*there),
             fact(ManifestsApplied, parts=self.PARTS): [f"exit {int(not same)}"],
         }
-        return told_by(stacks.kept, facts, stacks=[WEB], seen=seen.get("seen", StackObjects(there)))
+        return told_by(stacks.stacks, facts, stacks=[WEB], seen=seen.get("seen", StackObjects(there)))
 
     def test_goes_and_nothing_besides(self) -> None:
         (delete,) = self.go(*WANTED, *self.DROPPED, CRD, OTHERS)
@@ -260,7 +260,7 @@ class TestKept:
     @pytest.mark.parametrize("there", [WANTED, (*WANTED, CRD, OTHERS), WANTED[:1]], ids=["all", "and others'", "less"])
     def test_nothing_is_surplus_and_nobody_is_asked_again(self, there: Sequence[StackObject]) -> None:
         facts = {**self.FILES, fact(ManifestsApplied, parts=self.PARTS): ["exit 0"]}
-        assert told_by(stacks.kept, facts, stacks=[WEB], seen=StackObjects(tuple(there))) == []
+        assert told_by(stacks.stacks, facts, stacks=[WEB], seen=StackObjects(tuple(there))) == []
 
     def test_what_holds_data_of_others_stays_and_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         holders = (thing("v1", "Namespace", "", "old"), thing("v1", "PersistentVolumeClaim", "web", "data"))

@@ -145,7 +145,7 @@ class TestRemoved:
             fact(Missing, paths=[FOLDER_OF_MANIFESTS]): [FOLDER_OF_MANIFESTS] * (not on_disk),
             fact(StacksInCluster): ["stack_object storage|v1|Namespace||local-path-storage|Apply", "stack_objects "],
         }
-        told = told_by(stacks.removed, facts, stack=stack(), seen=seen)
+        told = told_by(stacks.no_stack, facts, stack=stack(), seen=seen)
         return [each.command for each in told]
 
     @pytest.mark.parametrize("on_disk", [True, False])
@@ -222,4 +222,4 @@ class TestFolder:
     @pytest.mark.parametrize(("lines", "commands"), [(["empty"], ["rmdir /data/volumes"]), ([], [])])
     def test_operation(self, lines: list[str], commands: list[str]) -> None:
         facts = {fact(EmptyFolder, path="/data/volumes"): lines}
-        assert run(operations.empty_folder_absent, facts, path="/data/volumes") == commands
+        assert run(operations.no_empty_folder, facts, path="/data/volumes") == commands

@@ -296,7 +296,7 @@ class TestKept:
     def go(self, *lines: str, stored: str | None = STORED) -> list[str]:
         answer = [] if stored is None else ["answers", *(f"stored {line}" for line in stored.splitlines())]
         told = told_by(
-            static_pods.kept,
+            static_pods.manifests,
             {fact(StaticPods): [*lines, *answer]},
             configuration=CONFIGURATION,
             flags={"kube-apiserver": ["--v=2"]},

@@ -62,13 +62,13 @@ def stacks(made: Calls) -> list[tuple[str, list[str]]]:
 
 def test_reserved_node_ports_and_flannel_in_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     made = calls(network, plan(2379, 6443), monkeypatch)
-    assert stacks(made) == [("stacks.kept", ["kubestage-reserved-node-ports", "flannel"])]
+    assert stacks(made) == [("stacks.stacks", ["kubestage-reserved-node-ports", "flannel"])]
 
 
 def test_no_port_to_reserve_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server refuses a Service without ports; that of an earlier range is taken out."""
     made = calls(network, plan(), monkeypatch)
-    assert stacks(made) == [("stacks.kept", ["flannel"]), ("stacks.removed", ["kubestage-reserved-node-ports"])]
+    assert stacks(made) == [("stacks.stacks", ["flannel"]), ("stacks.no_stack", ["kubestage-reserved-node-ports"])]
 
 
 def plan_of(name: str, **settings: Any) -> HostPlan:
@@ -137,7 +137,7 @@ def test_no_volumes_are_known_before_there_is_a_cluster(monkeypatch: pytest.Monk
 
 def test_cas_are_there_before_the_first_key_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     made = calls(runtime, plan_of("w1"), monkeypatch)
-    assert [name for name, _ in made[:2]] == ["apt.installed", "apt.sources"]
+    assert [name for name, _ in made[:2]] == ["apt.packages", "apt.sources"]
     assert "ca-certificates" in made[0][1]["packages"]
 
 
@@ -158,13 +158,17 @@ class TestCertificates:
 
     def test_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = calls(certificates, plan_of("cp1"), monkeypatch, "keep")
-        given = self.given(made, "certificates.kept")
+        given = self.given(made, "certificates.authority")
         assert (given["domain"], given["ca"], given["wildcard"]) == ("lab.test", None, None)
-        assert [name for name, _ in made] == ["platform_secrets.restored", "certificates.kept", "platform_secrets.kept"]
+        assert [name for name, _ in made] == [
+            "platform_secrets.files",
+            "certificates.authority",
+            "platform_secrets.secret",
+        ]
 
     def test_the_user_s(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         own = self.own(tmp_path)
-        given = self.given(calls(certificates, plan_of("cp1", **own), monkeypatch, "keep"), "certificates.kept")
+        given = self.given(calls(certificates, plan_of("cp1", **own), monkeypatch, "keep"), "certificates.authority")
         for name in ("ca", "wildcard"):
             assert given[name].certificate == Path(own[f"{name}_certificate"]).read_text()
             assert given[name].key == Path(own[f"{name}_key"]).read_text()
@@ -186,7 +190,10 @@ class TestCertificates:
     def test_trust(self, without: list[str], wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         own = {name: path for name, path in self.own(tmp_path).items() if name not in without}
         made = calls(certificates, plan_of("cp1", **own), monkeypatch, "trust")
-        trusted, fetched = self.given(made, "certificates.trusted"), self.given(made, "certificates.fetched")
+        trusted, fetched = (
+            self.given(made, "certificates.trusted_authority"),
+            self.given(made, "certificates.authority_copy"),
+        )
         assert trusted["wanted"] is fetched["wanted"] is wanted
         assert trusted["registry"] == "registry.lab.test"
         assert fetched["path"] == Path("/state/lab/ca.crt")
@@ -194,7 +201,7 @@ class TestCertificates:
     def test_trust_on_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
         own = {"https_port": 8443, "http_redirect": False}
         made = calls(certificates, plan_of("w1", **own), monkeypatch, "trust")
-        assert [name for name, _ in made] == ["certificates.trusted"]
+        assert [name for name, _ in made] == ["certificates.trusted_authority"]
         assert made[0][1]["registry"] == "registry.lab.test:8443"
         assert made[0][1]["control_plane"] is NO_SPEAKER
 
@@ -211,7 +218,7 @@ class TestStacks:
 
     def test_what_a_stack_needs_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = self.install("Ingress", plan_of("cp1"), monkeypatch)
-        assert [name for name, _ in made] == ["files.downloaded", "certificates.mutual", "stacks.kept"]
+        assert [name for name, _ in made] == ["files.download", "certificates.mutual_certificates", "stacks.stacks"]
         definitions, mutual, kept = (arguments for _, arguments in made)
         (stack,) = kept["stacks"]
         assert definitions["path"] == f"{stack.upstream_folder(0)}/manifest.yaml"
@@ -223,10 +230,10 @@ class TestStacks:
     def test_users(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = self.install("Registry", plan_of("cp1"), monkeypatch)
         assert [name for name, _ in made] == [
-            "platform_secrets.restored",
+            "platform_secrets.files",
             "registry.logins",
-            "platform_secrets.kept",
-            "stacks.kept",
+            "platform_secrets.secret",
+            "stacks.stacks",
         ]
 
     def test_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,13 +243,13 @@ class TestStacks:
         assert [names for _, (*names,) in stacks(made)] == [
             [name] for name in ("descheduler", "metrics", "kube-web-view", "headlamp", "registry", "ingress", "storage")
         ]
-        folders = [given["path"] for name, given in made if name == "files.folder_absent"]
+        folders = [given["path"] for name, given in made if name == "files.no_folder"]
         assert folders == [f"/etc/kubernetes/kubestage/{name}" for name in ("pki/metrics", "registry", "pki/xds")]
-        assert made[-1] == ("storage.empty_folder_absent", {**made[-1][1], "path": "/var/lib/kubestage/volumes"})
+        assert made[-1] == ("storage.no_empty_folder", {**made[-1][1], "path": "/var/lib/kubestage/volumes"})
 
     def test_a_worker_has_a_folder_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = calls(stacks_task, plan_of("w1", stacks=[]), monkeypatch, "remove")
-        assert [name for name, _ in made] == ["storage.empty_folder_absent"]
+        assert [name for name, _ in made] == ["storage.no_empty_folder"]
 
     @pytest.mark.parametrize("name", ["cp1", "w1"])
     def test_one_that_is_off_is_not_installed(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,27 +262,27 @@ class TestStacks:
 def test_what_starts_the_api_server_comes_before_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [name for name, _ in calls(control_plane, plan_of("cp1"), monkeypatch, "bring_up")]
     assert made == [
-        "files.write",
-        "operations.init_or_pull",
+        "files.files",
+        "operations.init_or_images",
         "renewal.control_plane",
-        "kubelet_operations.running",
+        "kubelet_operations.service",
         "operations.apiserver_names",
-        "static_pods_operations.kept",
+        "static_pods_operations.manifests",
         "operations.kube_proxy",
-        "kubeconfig.fetched",
+        "kubeconfig.own_copy",
     ]
 
 
 def test_a_worker_has_no_part_in_the_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [name for name, _ in calls(control_plane, plan_of("w1"), monkeypatch, "bring_up")]
-    assert made == ["operations.init_or_pull"]
+    assert made == ["operations.init_or_images"]
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
         ("cp1", ["renewal.kubelet_server"]),
-        ("w1", ["kubeadm.join", "renewal.kubelet_client", "operations.running", "renewal.kubelet_server"]),
+        ("w1", ["kubeadm.join", "renewal.kubelet_client", "operations.service", "renewal.kubelet_server"]),
     ],
 )
 def test_a_kubelet_has_its_certificate_before_it_is_started(
