@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ecs_server
 import pytest
-from ecs_server import KEY, SECRET, Ecs, Refused, instance, serving
 from sample_cluster import ROOT, group_data
 
 from kubestage.checks.load import load
@@ -24,6 +22,8 @@ from kubestage.providers.ecs.client import Client, EcsError
 from kubestage.providers.ecs.instances import instances
 from kubestage.providers.ecs.inventory import Hosts, Login, grouped
 from kubestage.providers.ecs.keys import Key
+from tests import ecs_server
+from tests.ecs_server import KEY, SECRET, Ecs, Refused, instance, serving
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 LOGIN = Login("~/.ssh/id")

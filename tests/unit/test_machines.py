@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ecs_server import KEY, SECRET, Ecs, Refused, instance, serving
 
 from kubestage.commands.known_hosts import Known
 from kubestage.providers import ProviderError
@@ -16,6 +15,7 @@ from kubestage.providers.ecs.client import Client, EcsError
 from kubestage.providers.ecs.keys import Key
 from kubestage.providers.ecs.machine import EcsMachine
 from kubestage.providers.machines import machine
+from tests.ecs_server import KEY, SECRET, Ecs, Refused, instance, serving
 
 RIGHTS = {"StopInstance", "StartInstance", "ReplaceSystemDisk", "GetInstanceConsoleOutput", "DescribeDisks"}
 KEYS = """\

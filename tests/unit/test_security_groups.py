@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ecs_server import KEY, SECRET, Ecs, instance, serving
 from sample_cluster import GROUPS, hosts_data
 
 from kubestage.checks.load import load
@@ -17,6 +16,7 @@ from kubestage.providers.ecs.instances import Instance, instances, said_of
 from kubestage.providers.ecs.keys import Key
 from kubestage.providers.ecs.security_groups import Group, groups, lets_pass, missing
 from kubestage.settings import Cluster
+from tests.ecs_server import KEY, SECRET, Ecs, instance, serving
 
 NAMES = {"cp1": "i-0001", "w1": "i-0002", "w2": "i-0003"}
 
