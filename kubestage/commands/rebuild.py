@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
+from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.registry import CLAIM, NAMESPACE
 
 STEP_S = 900  # what a provider's step may take
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Rebuild the hosts, one after the other; the exit code of the run that has them join again."""
+    """Rebuild the hosts; the exit code of the run that has them join again."""
     target = read(given.inventory)
     try:
         return _rebuild(target, given)
@@ -103,14 +105,13 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     }
     held = {} if given.destroy_cluster else _volumes(target, [name for name in names if not begun[name].done])
     _ask(target, names, machines, held, given)
-    # One after the other, so that the pods of one find a place on the others; of a new cluster, nothing is to be kept.
-    for group in [names] if given.destroy_cluster else [[name] for name in names]:
-        for name in group:
-            if not given.destroy_cluster:
-                _leave(target, begun[name])
-            _replace(begun[name], machines[name], known[name], given.image)
-        for name in group:
-            begun[name].step("wait for SSH", partial(_await_ssh, target, name))
+    # Of a new cluster nothing is to be kept; else the pods of some find a place on the others.
+    size = len(names) if given.destroy_cluster else _at_once(target, names)
+    for group in (names[first : first + size] for first in range(0, len(names), size)):
+        if not given.destroy_cluster:
+            _leave(target, [begun[name] for name in group])
+        _each(group, lambda name: _replace(begun[name], machines[name], known[name], given.image))
+        _each(group, lambda name: begun[name].step("wait for SSH", partial(_await_ssh, target, name)))
         if code := _run(target, group):
             return code
         for name in group:
@@ -187,7 +188,47 @@ def _ask(
         raise TargetError("nothing was changed")
 
 
-def _leave(target: Target, rebuild: Rebuild) -> None:
+def _at_once(target: Target, names: Sequence[str]) -> int:
+    """How many of the hosts are rebuilt at a time: as many as the setting says, and a node stays that takes pods."""
+    wanted = min(target.cluster.common.rebuild_at_once, len(names))
+    room = target.cluster.room
+    if wanted >= room > 1:
+        print(f"rebuild_at_once = {wanted}: {room - 1} at a time, as {room} nodes take pods, and one has to stay")
+    return max(1, min(wanted, room - 1))
+
+
+def _each(names: Sequence[str], work: Callable[[str], None]) -> None:
+    """Do it for all of them side by side; what went wrong with the first of them is raised once all have ended."""
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        for done in [pool.submit(work, name) for name in names]:
+            done.result()
+
+
+def _leave(target: Target, rebuilds: Sequence[Rebuild]) -> None:
+    """Take the nodes out of the cluster, one after the other; no pod moves to one of them that is still to go."""
+    going = [rebuild.host for rebuild in rebuilds if "drain" not in rebuild.done]
+    if len(going) > 1:
+        _kubectl(target, f"cordon {' '.join(going)} 2>&1", "kubectl get nodes")
+    for rebuild in rebuilds:
+        _leave_one(target, rebuild)
+        if rebuild is not rebuilds[-1]:
+            rebuild.step("wait for the stacks", partial(_await_stacks, target))
+
+
+def _await_stacks(target: Target) -> None:
+    """Until no Deployment of a stack lacks a replica: the next node may have its last one.
+
+    Not the registry's, whose volume may lie on a node that is to go: that was told.
+    """
+    workloads = [each for stack in chosen(target.cluster.common).values() for each in stack.workloads]
+    wanted = [each for each in workloads if each.kind == "Deployment" and each.namespace != NAMESPACE]
+    seconds = target.cluster.common.timeout_s(DRAIN_S)
+    for each in wanted:
+        command = f"-n {each.namespace} rollout status deployment/{each.name} --timeout {seconds}s"
+        _kubectl(target, f"{command} 2>&1", f"kubectl -n {each.namespace} describe pods; then run again")
+
+
+def _leave_one(target: Target, rebuild: Rebuild) -> None:
     """Take the node out of the cluster."""
     name = rebuild.host
 

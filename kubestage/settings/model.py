@@ -142,6 +142,7 @@ class ClusterSettings(_Settings):
     max_clock_skew_s: Count
 
     commands_per_connection: Count
+    rebuild_at_once: Count
     timeout_factor: TimeoutFactor
 
     _stacks: Mapping[str, StackSettings] = PrivateAttr(default_factory=dict)

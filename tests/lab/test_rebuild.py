@@ -16,15 +16,16 @@ from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, lab
 pytestmark = pytest.mark.life
 
 STEPS = ("drain", "remove the node", "stop", "replace the disk", "start", "take over the host key", "wait for SSH")
+AT_ONCE = "tests/lab/at_once/lab.py"
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "kubestage", "rebuild", INVENTORY, *words]
+def command(*words: str, inventory: str = INVENTORY) -> list[str]:
+    return [sys.executable, "-m", "kubestage", "rebuild", inventory, *words]
 
 
-def rebuilt(*words: str) -> subprocess.CompletedProcess[str]:
+def rebuilt(*words: str, inventory: str = INVENTORY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words),
+        command(*words, inventory=inventory),
         cwd=CHECKOUT,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -80,3 +81,20 @@ def test_workers(cluster: None) -> None:
     assert on("w1", "ls /root") == ""
     assert deploy().changed == {}
     assert verify() == set()
+
+
+def test_both_workers_at_a_time(cluster: None) -> None:
+    old = uid("w1"), uid("w2")
+    try:
+        deploy(inventory=AT_ONCE)
+        result = rebuilt("w1", "w2", "--yes", "--with-registry", inventory=AT_ONCE)
+        assert result.returncode == 0, result.stdout + result.stderr
+        said = result.stdout
+        assert said.index("w1: wait for the stacks: ") < said.index("w2: drain ...")
+        assert said.index("w2: replace the disk ...") < said.index("w1: start: "), said
+        assert said.count(": run: ") == 1 and "w1, w2: run: " in said
+        assert {uid("w1"), uid("w2")}.isdisjoint(old)
+        assert deploy(inventory=AT_ONCE).changed == {}
+        assert verify(inventory=AT_ONCE) == set()
+    finally:
+        deploy()

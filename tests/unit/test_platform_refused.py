@@ -94,6 +94,7 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"http_port": 0}, "http_redirect = True", "http_port is 0", "set it to False"),
     ({"http_port": 8080}, "http_redirect = True", "go to HTTPS on port 8080", "set it to False, or http_port to 80"),
     # how many
+    ({"rebuild_at_once": 0}, "rebuild_at_once = 0", "at least 1", "above 0"),
     ({"ingress": {"replicas": 0}}, "ingress.replicas = 0", "at least 1", "above 0"),
     (
         {"ingress": {"replicas": 3}},

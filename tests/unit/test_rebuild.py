@@ -148,3 +148,51 @@ class TestHostKey:
         known.replace(["ssh-ed25519 BYHAND"])
         rebuild._take_over(begun(tmp_path), Machine(), known)
         assert known.now() == ["ssh-ed25519 BYHAND"]
+
+
+class TestAtOnce:
+    def target(self, at_once: int, **changed: Any) -> Any:
+        settings = {"rebuild_at_once": at_once, **changed}
+        return SimpleNamespace(cluster=load(hosts_data(settings), GROUPS), inventory="inventory/mine.py")
+
+    @pytest.mark.parametrize(
+        ("at_once", "changed", "size"),
+        [
+            (1, {}, 1),
+            (2, {}, 1),  # of two nodes that take pods, one stays
+            (2, {"schedule_on_control_plane": True}, 2),
+            (9, {"schedule_on_control_plane": True}, 2),
+        ],
+    )
+    def test_a_node_stays_that_takes_pods(
+        self, at_once: int, changed: dict[str, Any], size: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert rebuild._at_once(self.target(at_once, **changed), ["w1", "w2"]) == size
+        assert ("one has to stay" in capsys.readouterr().out) is (size < min(at_once, 2))
+
+    def test_the_second_goes_once_the_stacks_have_their_replicas(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[str] = []
+        monkeypatch.setattr(rebuild, "_kubectl", lambda _, words, __: said.append(words.removesuffix(" 2>&1")))
+        monkeypatch.setattr(rebuild, "_is_ready", lambda *_: True)
+        hosts = [Rebuild.begun(tmp_path, name, []) for name in ("w1", "w2")]
+        rebuild._leave(self.target(2), hosts)
+        verbs = [" ".join(words.split()[:2]) for words in said if "rollout" not in words]
+        assert verbs == ["cordon w1", "drain w1", "delete node", "drain w2", "delete node"]
+        waits = [number for number, words in enumerate(said) if "rollout" in words]
+        assert said.index(next(words for words in said if words.startswith("drain w2"))) > max(waits)
+        assert "deployment/contour" in said[waits[0]] or any("deployment/contour" in said[number] for number in waits)
+        assert not any("deployment/registry" in words for words in said)
+
+    def test_all_are_ended_before_what_went_wrong_is_told(self) -> None:
+        done = []
+
+        def work(name: str) -> None:
+            if name == "w1":
+                raise TargetError("w1 is broken")
+            done.append(name)
+
+        with pytest.raises(TargetError, match="w1 is broken"):
+            rebuild._each(["w1", "w2"], work)
+        assert done == ["w2"]
