@@ -87,6 +87,9 @@ class Ecs:
             "StartInstance": self._start,
             "ReplaceSystemDisk": self._replace,
             "GetInstanceConsoleOutput": self._console,
+            "DescribeCloudAssistantStatus": self._agent,
+            "RunCommand": self._run,
+            "DescribeInvocationResults": self._results,
             "DescribeDisks": self._disks,
             "DescribeImages": self._images,
             "DescribeSecurityGroupAttribute": self._group,
@@ -161,6 +164,21 @@ class Ecs:
     def _images(self, query: dict[str, str]) -> dict[str, Any]:
         images = self.families.get(query["ImageFamily"], {})
         return {"Images": {"Image": [{"ImageId": name, "CreationTime": time} for name, time in images.items()]}}
+
+    def _agent(self, query: dict[str, str]) -> dict[str, Any]:
+        known = self.one({"InstanceId": query["InstanceId.1"]}).get("_agent", False)
+        status = [{"InstanceId": query["InstanceId.1"], "CloudAssistantStatus": str(known).lower()}]
+        return {"InstanceCloudAssistantStatusSet": {"InstanceCloudAssistantStatus": status}}
+
+    def _run(self, query: dict[str, str]) -> dict[str, Any]:
+        return {"CommandId": "c-1", "InvokeId": f"t-{query['InstanceId.1']}"}
+
+    def _results(self, query: dict[str, str]) -> dict[str, Any]:
+        one = self.one({"InstanceId": query["InvokeId"].removeprefix("t-")})
+        status, output = one.get("_runs", [("Success", "")])[0]
+        one["_runs"] = one.get("_runs", [])[1:] or [(status, output)]
+        result = {"InvocationStatus": status, "Output": base64.b64encode(output.encode()).decode()}
+        return {"Invocation": {"InvocationResults": {"InvocationResult": [result]}}}
 
     def _console(self, query: dict[str, str]) -> dict[str, Any]:
         output = str(self.one(query).get("_console", ""))

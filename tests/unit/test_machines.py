@@ -95,6 +95,24 @@ class TestEcs:
         ecs.answers["GetInstanceConsoleOutput"] = [Refused(405, "IncorrectInstanceStatus")]
         assert made(ecs).host_keys() == []
 
+    def test_by_cloud_assistant_where_the_console_is_silent(self, ecs: Ecs) -> None:
+        ecs.may |= {"DescribeCloudAssistantStatus", "RunCommand", "DescribeInvocationResults"}
+        said, one = ecs.instances[1], made(ecs)
+        assert one.host_keys() == [] and "RunCommand" not in ecs.actions()  # its agent has not started
+        said["_agent"] = True
+        said["_runs"] = [("Running", ""), ("Failed", ""), ("Success", "ssh-ed25519 AAAAEd root@node\n")]
+        found = [one.host_keys() for _ in range(3)]
+        assert found == [[], [], ["ssh-ed25519 AAAAEd"]]
+        commands = [query["CommandContent"] for action, query in ecs.called if action == "RunCommand"]
+        assert commands == ["cat /etc/ssh/ssh_host_*_key.pub"] * 2  # again for the one that failed
+        said["_console"] = KEYS
+        assert one.host_keys()[0].endswith("AAAAEc")  # the console's word goes before
+
+    def test_who_may_not_use_cloud_assistant_is_not_asked_again(self, ecs: Ecs) -> None:
+        one = made(ecs)
+        assert one.host_keys() == one.host_keys() == []
+        assert ecs.actions().count("DescribeCloudAssistantStatus") == 1
+
     def test_one_of_another_cluster(self, ecs: Ecs) -> None:
         ecs.instances[1] = instance(2, tags={"kubestage:cluster": "other"})
         with pytest.raises(ProviderError, match="it is not ours to replace"):

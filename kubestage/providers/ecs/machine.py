@@ -21,6 +21,7 @@ _AGAIN_S = 3.0
 _UNCLEAR = "IncorrectInstanceStatus"  # also of a call that was done already, and whose answer was lost
 # As cloud-init's keys-to-console writes them, once an instance, with no prefix (22.4.2).
 _KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----\s*\n(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+_SHOW_KEYS = "cat /etc/ssh/ssh_host_*_key.pub"
 _KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) ([A-Za-z0-9+/=]+)")
 
 
@@ -47,6 +48,7 @@ class EcsMachine:
     def __init__(self, host: str, provider: str, timeout_s: int, api: Client | None = None) -> None:
         region, self._cluster, self._id = parts(host, provider)
         self._host, self._timeout_s = host, timeout_s
+        self._invocation, self._may_assist = "", True
         self._api = api or client(region, key(os.environ, Path.home()))
 
     def describe(self) -> Description:
@@ -88,7 +90,13 @@ class EcsMachine:
         self._await("it is Running", lambda said: said["Status"] == "Running")
 
     def host_keys(self) -> list[str]:
-        """Of the console's last output. Read over HTTPS with the account's own key, of a disk fresh from its image."""
+        """Of the console's last output, else by Cloud Assistant, where the account's key may use it.
+
+        Both are read over HTTPS with the account's own key, of a disk fresh from its image.
+        """
+        return self._by_console() or self._by_assistant()
+
+    def _by_console(self) -> list[str]:
         try:
             output = self._api.call("GetInstanceConsoleOutput", InstanceId=self._id).get("ConsoleOutput") or ""
         except EcsError as error:
@@ -98,6 +106,41 @@ class EcsMachine:
         text = base64.b64decode(output).decode(errors="replace").replace("\r", "")
         blocks = _KEYS.findall(text)
         return [f"{kind} {data}" for kind, data in _KEY.findall(blocks[-1])] if blocks else []
+
+    def _by_assistant(self) -> list[str]:
+        """What its agent prints, once it has started. It is root on the instance: asked for the public keys alone."""
+        if not self._may_assist:
+            return []
+        try:
+            if not self._invocation:
+                status = self._api.call("DescribeCloudAssistantStatus", InstanceId=[self._id])
+                agents = (status.get("InstanceCloudAssistantStatusSet") or {}).get("InstanceCloudAssistantStatus") or []
+                if not agents or str(agents[0].get("CloudAssistantStatus")).lower() != "true":
+                    return []
+                self._invocation = str(
+                    self._api.call(
+                        "RunCommand",
+                        Type="RunShellScript",
+                        CommandContent=_SHOW_KEYS,
+                        InstanceId=[self._id],
+                        Timeout=60,
+                    )["InvokeId"]
+                )
+            body = self._api.call("DescribeInvocationResults", InvokeId=self._invocation)
+        except EcsError as error:
+            if error.code.startswith(("Forbidden", "NoPermission")):
+                self._may_assist = False  # it is a right that nobody has to give
+                return []
+            if error.code.startswith(_UNCLEAR):
+                return []
+            raise
+        results = ((body.get("Invocation") or {}).get("InvocationResults") or {}).get("InvocationResult") or [{}]
+        if results[0].get("InvocationStatus") == "Failed":
+            self._invocation = ""  # an agent that was starting: once more
+        if results[0].get("InvocationStatus") != "Success":
+            return []
+        text = base64.b64decode(results[0].get("Output") or "").decode(errors="replace")
+        return [f"{kind} {data}" for kind, data in _KEY.findall(text)]
 
     def _image(self, image: str) -> str:
         """The id of an image; of a family ("acs:debian_12_11_x64") the newest."""
