@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 STATE = Path(".state")
 FOLDER = "_kubestage_folder"  # of a host's data: the folder's name, where it is not the inventory's own
+REBUILDS = "rebuild"  # in that folder: a file HOST.json for each host whose rebuild was begun and has not ended
 CLUSTER = "KUBESTAGE_CLUSTER"  # of an environment: which cluster an inventory is of that is for several
 
 

@@ -22,6 +22,7 @@ from pyinfra.api import Config
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
+from kubestage.cluster.folder import REBUILDS
 from kubestage.cluster.inventory import CHECKOUT, Target, TargetError, read
 from kubestage.cluster.shell import run_on
 from kubestage.commands import known_hosts
@@ -72,7 +73,7 @@ class Rebuild:
     @classmethod
     def begun(cls, folder: Path, host: str, old: Sequence[str]) -> Rebuild:
         """The one that was begun and not ended, else a new one."""
-        path = folder / "rebuild" / f"{host}.json"
+        path = folder / REBUILDS / f"{host}.json"
         try:
             kept = json.loads(path.read_text())
             return cls(host, path, list(kept["done"]), list(kept["old"]))

@@ -185,6 +185,15 @@ class TestWrong:
         assert head == "Instances of staging in cn-hangzhou:"
         assert any(said in line and "i-0002" in line for line in lines), lines
 
+    def test_one_that_is_being_rebuilt_may_be_stopped(self, ecs: Ecs, tmp_path: Path) -> None:
+        """Whoever gives the command again, after it was killed, needs the inventory."""
+        ecs.instances[1] = instance(2, Status="Stopped")
+        (tmp_path / "rebuild").mkdir()
+        (tmp_path / "rebuild" / "node-2.json").write_text("{}")
+        assert "node-2" in [name for name, _ in groups(ecs, tmp_path)["workers"]]
+        ecs.instances[1] = instance(2, Status="Stopped", OperationLocks={"LockReason": [{"LockReason": "security"}]})
+        assert "it is locked" in refused(ecs, tmp_path)[1]
+
     def test_all_of_it_at_once(self, ecs: Ecs, tmp_path: Path) -> None:
         ecs.instances[1:] = [instance(2, Status="Stopped"), instance(3, Status="Stopping")]
         assert len(refused(ecs, tmp_path)) == 3

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kubestage.cluster.folder import FOLDER, STATE, folder_name
+from kubestage.cluster.folder import FOLDER, REBUILDS, STATE, folder_name
 from kubestage.local_file import save
 from kubestage.providers import ProviderError
 from kubestage.providers.ecs.client import Client, client
@@ -80,7 +80,8 @@ def grouped(
             f"    -> give the cluster's instances that tag, and {ROLE_TAG}=control-plane or worker; or correct "
             "the region or the cluster"
         )
-    wrong = [line for each in found for line in _wrong(each, now)]
+    rebuilt = {path.stem for path in (folder / REBUILDS).glob("*.json")}
+    wrong = [line for each in found for line in _wrong(each, now, _name(each) in rebuilt)]
     names = {each.id: _name(each) for each in found}
     for name in sorted({name for name in names.values() if name}):
         if len(same := [str(each) for each in found if names[each.id] == name]) > 1:
@@ -109,8 +110,8 @@ def _name(instance: Instance) -> str:
     return instance.tags.get(NAME_TAG) or instance.host_name.lower()
 
 
-def _wrong(each: Instance, now: datetime) -> Iterator[str]:
-    """What is wrong with an instance, and the remedy, in a line each."""
+def _wrong(each: Instance, now: datetime, rebuilt: bool) -> Iterator[str]:
+    """What is wrong with an instance, and the remedy, in a line each; `rebuilt`: it is being so, and may be stopped."""
     role = each.tags.get(ROLE_TAG, "")
     if role not in _ROLES:
         what = f"its tag {ROLE_TAG} is {role!r}{near(role, _ROLES)}" if role else f"it has no tag {ROLE_TAG}"
@@ -126,7 +127,7 @@ def _wrong(each: Instance, now: datetime) -> Iterator[str]:
         yield f"{each}: it is locked: {', '.join(each.locks)}{spot} -> unlock or release it, or take its tags away"
     elif each.expires and each.expires < now:
         yield f"{each}: it has expired on {each.expires:%Y-%m-%d %H:%M} UTC -> renew it, or take its tags away"
-    elif each.status != "Running":
+    elif each.status != "Running" and not rebuilt:
         yield f"{each}: it is {each.status or 'in no known state'} -> start it, or take its tags away"
     if not each.private:
         yield f"{each}: it has no private address yet -> wait until it is made, and run again"
