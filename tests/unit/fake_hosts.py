@@ -189,7 +189,7 @@ def told_by(operation: Callable[..., Any], facts: Facts, /, **arguments: Any) ->
 
 
 def unpacked(told: Told) -> dict[str, tuple[str, str]]:
-    """path -> (content, mode in octal) of the files that files.write sends, in the order in which they are renamed."""
+    """path -> (content, mode in octal) of the files that files.files sends, in the order in which they are renamed."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(told.stdin, validate=True))) as tar:
         files = {f"/{member.name}": (tar.extractfile(member), f"{member.mode:o}") for member in tar.getmembers()}
         return {
@@ -207,5 +207,5 @@ def _in_place(new: str) -> str:
 
 
 def writes(*paths: str) -> str:
-    """The command by which files.write puts files at `paths`."""
+    """The command by which files.files puts files at `paths`."""
     return put([HostFile(path, "") for path in paths]).get_raw_value()

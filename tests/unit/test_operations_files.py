@@ -213,7 +213,7 @@ class TestDownloaded:
         assert [path.name for path in folder.iterdir()] == ["crds.yaml"]
 
 
-def test_folder_absent() -> None:
+def test_no_folder() -> None:
     path = "/etc/demo/keys"
     assert run(files.no_folder, {fact(Missing, paths=[path]): []}, path=path) == [f"rm -r {path}"]
     assert run(files.no_folder, {fact(Missing, paths=[path]): [path]}, path=path) == []

@@ -316,7 +316,7 @@ class TestLooking:
         texts = f'(re.compile("base64 -w 0"), {answer(lines)!r})'
         hosts = inventory().replace("dict([broken])", f"dict([broken, {texts}])")
         files = 'HostFile("/etc/motd", "new\\nsame\\n"), HostFile("/etc/key", "secret", mode="600")'
-        some = f'files.write(files=[{files}] if host.name != "@fake/w2" else [], name="Files")'
+        some = f'files.files(files=[{files}] if host.name != "@fake/w2" else [], name="Files")'
         more = "from kubestage.host_file import HostFile\nfrom kubestage.operations import files\n"
         done = run(tmp_path, hosts, more + deploy(some), "--dry", "--diff")
         assert done.returncode == 0
