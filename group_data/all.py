@@ -109,6 +109,7 @@ manifests = {}
 private_address = ""  # the address other nodes use; empty: that of the interface with the default route
 public_address = ""  # the address people use, in certificates and in your kubeconfig; empty: private_address
 provider = ""  # whose the machine is, for `rebuild`: a command of yours (README); inventory/aliyun.py sets its own
+rebuild_image = ""  # of which `rebuild` makes the new disk: an id, or on ECS a family; empty: that of the old one
 node_labels = {}  # label -> value
 node_taints = []  # "key=value:Effect" or "key:Effect"
 sysctls = {}  # more kernel settings, name -> value

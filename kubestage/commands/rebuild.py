@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own words."""
     parser.add_argument("hosts", nargs="+", metavar="HOST", help="by its name in the inventory")
     parser.add_argument("--yes", action="store_true", help="ask nothing")
-    parser.add_argument("--image", default="", help="of which the new disk is made; else that of the old one")
+    parser.add_argument(
+        "--image",
+        default="",
+        help="of which the new disk is made; else that of rebuild_image, or of the old one",
+    )
     parser.add_argument("--with-registry", action="store_true", help="also one that has the registry's images")
     parser.add_argument("--destroy-cluster", action="store_true", help="all hosts at once, for a new cluster")
 
@@ -104,6 +108,7 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     machines: dict[str, Machine] = {
         name: machine(name, target.cluster.hosts[name].provider, common.timeout_s(STEP_S)) for name in names
     }
+    images = {name: given.image or target.cluster.hosts[name].rebuild_image for name in names}
     held = {} if given.destroy_cluster else _volumes(target, [name for name in names if not begun[name].done])
     _ask(target, names, machines, held, given)
     # Of a new cluster nothing is to be kept; else the pods of some find a place on the others.
@@ -111,7 +116,7 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     for group in (names[first : first + size] for first in range(0, len(names), size)):
         if not given.destroy_cluster:
             _leave(target, [begun[name] for name in group])
-        _each(group, lambda name: _replace(begun[name], machines[name], known[name], given.image))
+        _each(group, lambda name: _replace(begun[name], machines[name], known[name], images[name]))
         _each(group, lambda name: begun[name].step("wait for SSH", partial(_await_ssh, target, name)))
         if code := _run(target, group):
             return code

@@ -240,6 +240,7 @@ class HostSettings(_Settings):
     sysctls: Annotated[dict[str, Any], AfterValidator(kernel.sysctls)]
     take_over_runtime: bool
     provider: str
+    rebuild_image: str
     require_cpus: Count
     require_memory_mib: Count
     require_disk_mib: Count

@@ -196,3 +196,21 @@ class TestAtOnce:
         with pytest.raises(TargetError, match="w1 is broken"):
             rebuild._each(["w1", "w2"], work)
         assert done == ["w2"]
+
+
+@pytest.mark.parametrize(("asked", "images"), [("", ["", "debian-13"]), ("debian-14", ["debian-14", "debian-14"])])
+def test_of_which_image(
+    asked: str, images: list[str], known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = load(hosts_data(w2={"rebuild_image": "debian-13"}), GROUPS)
+    target: Any = SimpleNamespace(cluster=cluster, folder=tmp_path)
+    replaced: list[str] = []
+    monkeypatch.setattr(rebuild.known_hosts, "of", lambda *_: known)
+    monkeypatch.setattr(rebuild, "machine", lambda *_: Machine())
+    for step in ("_volumes", "_ask", "_leave", "_await_ssh"):
+        monkeypatch.setattr(rebuild, step, lambda *_: {})
+    monkeypatch.setattr(rebuild, "_replace", lambda _, __, ___, image: replaced.append(image))
+    monkeypatch.setattr(rebuild, "_run", lambda *_: 0)
+    named = argparse.Namespace(hosts=["w1", "w2"], image=asked, **vars(given()))
+    assert rebuild._rebuild(target, named) == 0
+    assert replaced == images
