@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "build":
             artifacts.prepare()
         case _:
-            with lock.held():
+            with lock.held(waits=arguments.command == "machine"):  # several hosts are rebuilt at a time
                 change(arguments)
     return 0
 

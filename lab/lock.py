@@ -17,11 +17,11 @@ OWNER = Path(f"/run/{BRIDGE}.state")  # holds the folder of the lab that runs; g
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Hold the lab for this process; StepFailed at once, with who holds it, if it is in use."""
+def held(waits: bool = False) -> Iterator[None]:
+    """Hold the lab for this process; if it is in use, wait, or StepFailed at once with who holds it."""
     with LOCK.open("a+") as lock:  # not inherited: a host must not go on holding it
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             lock.seek(0)
             raise StepFailed(

@@ -14,7 +14,7 @@ from sample_cluster import GROUPS, hosts_data
 
 from kubestage.checks.load import load
 from kubestage.cluster.inventory import TargetError
-from kubestage.commands import rebuild
+from kubestage.commands import known_hosts, rebuild
 from kubestage.commands.known_hosts import Known
 from kubestage.commands.rebuild import Rebuild
 from kubestage.providers import Description
@@ -205,7 +205,7 @@ def test_of_which_image(
     cluster = load(hosts_data(w2={"rebuild_image": "debian-13"}), GROUPS)
     target: Any = SimpleNamespace(cluster=cluster, folder=tmp_path)
     replaced: list[str] = []
-    monkeypatch.setattr(rebuild.known_hosts, "of", lambda *_: known)
+    monkeypatch.setattr(known_hosts, "of", lambda *_: known)
     monkeypatch.setattr(rebuild, "machine", lambda *_: Machine())
     for step in ("_volumes", "_ask", "_leave", "_await_ssh"):
         monkeypatch.setattr(rebuild, step, lambda *_: {})
