@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 demo test lint unit lab-test test-life verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv aliyun: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
 demo lab-up setup: export KUBESTAGE_LAB_MIRROR = $(MIRROR)
 
-.PHONY: help setup setup-tests venv aliyun demo test lint unit lab-test test-life new ports verify kubeconfig status rebuild picture dashboard-token trust bench lab-up lab-down clean
+.PHONY: help setup setup-tests venv aliyun demo test lint unit lab-test test-life new ports verify kubeconfig status rebuild image picture dashboard-token trust bench lab-up lab-down clean
 
 help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
@@ -27,6 +27,7 @@ help:
 	@echo 'make kubeconfig   the path of its kubeconfig; INVENTORY=inventory/lab.py'
 	@echo 'make status       what is where on it, and how it does; ARGS=--json, --watch or --diff'
 	@echo 'make rebuild      hosts with a blank disk, back in the cluster; INVENTORY=inventory/lab.py HOSTS="w1 w2"'
+	@echo 'make image        an image of a prepared host, of which others are rebuilt sooner; INVENTORY=inventory/lab.py HOST=w2'
 	@echo 'make picture      the path of a picture of the last run; INVENTORY=inventory/lab.py'
 	@echo 'make dashboard-token   a token for its dashboard, valid for an hour; INVENTORY=inventory/lab.py'
 	@echo 'make trust        how to trust the CA of its sites; INVENTORY=inventory/lab.py'
@@ -90,6 +91,10 @@ status: venv
 rebuild: venv
 	@test -n '$(HOSTS)' || { echo 'Name the hosts: make rebuild INVENTORY=... HOSTS="w1 w2"' >&2; exit 1; }
 	@$(BIN)/python -m kubestage rebuild $(INVENTORY) $(HOSTS) $(ARGS)
+
+image: venv
+	@test -n '$(HOST)' || { echo 'Name the host: make image INVENTORY=... HOST=w2' >&2; exit 1; }
+	@$(BIN)/python -m kubestage image $(INVENTORY) $(HOST) $(ARGS)
 
 picture:
 	@test -f $(STATE)/last-run.svg || { echo 'No run yet: pyinfra $(INVENTORY) deploy.py makes it' >&2; exit 1; }

@@ -32,8 +32,9 @@ def parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).add_argument("host", metavar="HOST")
     machine = commands.add_parser("machine", help="a host as its owner has it, a step at a time: kubestage's rebuild")
-    machine.add_argument("verb", choices=["describe", "stop", "replace", "start", "host-key"])
+    machine.add_argument("verb", choices=["describe", "stop", "replace", "start", "image", "host-key"])
     machine.add_argument("host", metavar="HOST")
+    machine.add_argument("image", metavar="IMAGE", nargs="?", default="", help="of replace, and of image")
     ssh = commands.add_parser("ssh", help="a shell or a command on a host")
     ssh.add_argument("host", metavar="HOST")
     ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -82,7 +83,7 @@ def change(arguments: argparse.Namespace) -> None:
         case "rebuild":
             hosts.rebuild(arguments.host)
         case "machine":
-            print(hosts.machine(arguments.verb, arguments.host), end="")
+            print(hosts.machine(arguments.verb, arguments.host, arguments.image), end="")
         case "reboot":
             hosts.reboot(arguments.host)
         case "poweroff":

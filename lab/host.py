@@ -111,9 +111,10 @@ class Host:
     def start(self) -> None:
         """Start the host, with a blank disk if it has none; it boots on its own then: see `wait_for_ssh`."""
         if not (self._complete.exists() and self._tree().is_dir()):
+            image = self._image()
             self.erase()
             tree = rootfs.tree()
-            self._make_folders(tree)
+            self._make_folders(tree, image)
             with self._failing_whole():
                 self._mount(tree)
                 self._make_blank()
@@ -140,11 +141,40 @@ class Host:
             self.stop()
             raise
 
-    def _make_folders(self, tree: Path) -> None:
-        for folder in (self.root, self.disk / "upper", self.disk / "work"):
+    def _make_folders(self, tree: Path, image: Path | None) -> None:
+        for folder in (self.root, self.disk / "work"):
             folder.mkdir(parents=True)
+        if image:
+            network.command("cp", "--archive", image / "upper", image / "lib", self.disk)
+            return
+        (self.disk / "upper").mkdir()
         shutil.copystat(tree, self.disk / "upper")
         network.command("cp", "--archive", tree / "var" / "lib", self.disk / "lib")
+
+    def keep_image(self, name: str) -> None:
+        """Make an image of the disk of the host, which is off."""
+        image = images_dir() / name
+        remove_tree(image)
+        image.mkdir(parents=True)
+        network.command("cp", "--archive", self.disk / "upper", self.disk / "lib", image)
+
+    def want_image(self, name: str) -> None:
+        """Have the next disk made of that image; "" for a blank one."""
+        self._wanted_image.unlink(missing_ok=True)
+        if name:
+            if not (images_dir() / name).is_dir():
+                raise StepFailed(
+                    f"{self.name}: there is no image {name!r}. Make it: python -m lab machine image HOST {name}"
+                )
+            self._wanted_image.parent.mkdir(parents=True, exist_ok=True)
+            self._wanted_image.write_text(name)
+
+    @property
+    def _wanted_image(self) -> Path:
+        return state_dir() / "next-image" / self.name
+
+    def _image(self) -> Path | None:
+        return images_dir() / self._wanted_image.read_text() if self._wanted_image.exists() else None
 
     def _mount(self, tree: Path) -> None:
         options = f"lowerdir={tree},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
@@ -253,6 +283,11 @@ class Host:
 
 def hosts_dir() -> Path:
     return state_dir() / "hosts"
+
+
+def images_dir() -> Path:
+    """Of disks that hosts had, by the images' names."""
+    return state_dir() / "images"
 
 
 def client_key() -> Path:

@@ -88,7 +88,7 @@ def rebuild(name: str) -> None:
         host.wait_for_ssh()
 
 
-def machine(verb: str, name: str) -> str:
+def machine(verb: str, name: str, image: str = "") -> str:
     """One of the steps of kubestage/providers/command.py, and what it prints."""
     host = wanted_host(name)
     _require_up()
@@ -99,6 +99,10 @@ def machine(verb: str, name: str) -> str:
             host.power_off()
         case "replace":
             host.erase()
+            host.want_image(image)
+        case "image":
+            host.keep_image(image)
+            return f"{image}\n"
         case "start":
             if host.state() != "running":
                 host.start()

@@ -50,7 +50,7 @@ def _install(plan: HostPlan, stack: Stack) -> None:
             address=plan.host_settings.profile.file(theirs.url),
             path=f"{stack.upstream_folder(number)}/{DOWNLOADED}",
             sha256=theirs.sha256,
-            name=f"{theirs.url.rpartition('/')[2]}",
+            name=theirs.url.rpartition("/")[2],
         )
     if stack.certificates:
         certificates.mutual_certificates(

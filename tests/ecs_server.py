@@ -66,6 +66,7 @@ class Ecs:
     called: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     families: dict[str, dict[str, str]] = field(default_factory=dict)  # an image family -> image -> when it was made
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> "inner" (access policy), "rules"
+    made: list[dict[str, str]] = field(default_factory=list)  # images of instances
     page: int = 100
     nonces: set[str] = field(default_factory=set)
     address: str = ""
@@ -92,6 +93,7 @@ class Ecs:
             "DescribeInvocationResults": self._results,
             "DescribeDisks": self._disks,
             "DescribeImages": self._images,
+            "CreateImage": self._create_image,
             "DescribeSecurityGroupAttribute": self._group,
         }
         if action not in known:
@@ -162,6 +164,12 @@ class Ecs:
         return {"InnerAccessPolicy": said["inner"], "Permissions": {"Permission": shown}, "NextToken": more}
 
     def _images(self, query: dict[str, str]) -> dict[str, Any]:
+        if "ImageName" in query:
+            return {
+                "Images": {
+                    "Image": [self._older(each) for each in self.made if each["ImageName"] == query["ImageName"]]
+                }
+            }
         images = self.families.get(query["ImageFamily"], {})
         return {"Images": {"Image": [{"ImageId": name, "CreationTime": time} for name, time in images.items()]}}
 
@@ -179,6 +187,20 @@ class Ecs:
         one["_runs"] = one.get("_runs", [])[1:] or [(status, output)]
         result = {"InvocationStatus": status, "Output": base64.b64encode(output.encode()).decode()}
         return {"Invocation": {"InvocationResults": {"InvocationResult": [result]}}}
+
+    def _create_image(self, query: dict[str, str]) -> dict[str, Any]:
+        if self.one(query)["Status"] not in ("Stopped", "Running"):
+            raise Refused(403, "IncorrectInstanceStatus")
+        made = {"ImageId": f"m-{len(self.made) + 1}", "ImageName": query["ImageName"], "Status": "Creating"}
+        self.made.append({**made, "_of": query["InstanceId"], "_tag": query.get("Tag.1.Value", "")})
+        return {"ImageId": made["ImageId"]}
+
+    def _older(self, image: dict[str, str]) -> dict[str, str]:
+        """As it is, and by the next time it is made."""
+        said = dict(image)
+        if image["Status"] == "Creating":
+            image["Status"] = "Available"
+        return said
 
     def _console(self, query: dict[str, str]) -> dict[str, Any]:
         output = str(self.one(query).get("_console", ""))

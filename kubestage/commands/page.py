@@ -21,7 +21,7 @@ from kubestage.output.overview import Overview, overview
 from kubestage.output.overview import text as overview_text
 from kubestage.output.table import table
 from kubestage.stacks.catalogue import chosen
-from kubestage.stacks.stack import recorded
+from kubestage.stacks.stack import RECORD_TYPE, recorded
 from kubestage.stacks.stack_type import Place
 
 
@@ -62,7 +62,7 @@ def look(target: Target) -> Page:
         found["nodes"],
         short,
         found["ready"],
-        recorded(found["records"]),
+        found["records"],
         answers,
         now,
     )
@@ -83,6 +83,12 @@ def look(target: Target) -> Page:
     )
 
 
+def records(api: Api) -> dict[str, str]:
+    """Stack -> its digest when it was applied. No other Secret beside the records is asked for."""
+    path = f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/secrets"
+    return recorded(api.items(path, fieldSelector=f"type={RECORD_TYPE}"))
+
+
 def _asked(api: Api) -> dict[str, Any]:
     """What the API server says of each of these; ApiException or HTTPError where it does not."""
     nodes = api.items("/api/v1/nodes")
@@ -90,7 +96,7 @@ def _asked(api: Api) -> dict[str, Any]:
         "summaries": lambda: summaries(api, [node["metadata"]["name"] for node in nodes]),
         "ready": lambda: readiness(api),
         "volumes": lambda: api.items("/api/v1/persistentvolumes"),
-        "records": lambda: api.items(f"/api/v1/namespaces/{PLATFORM_NAMESPACE}/secrets"),
+        "records": lambda: records(api),
         "pods": lambda: api.items("/api/v1/pods", fieldSelector="status.phase=Failed"),
     }
     with ThreadPoolExecutor() as pool:

@@ -10,24 +10,21 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api import Config
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from kubestage.cluster.folder import REBUILDS
 from kubestage.cluster.inventory import CHECKOUT, Target, TargetError, read
-from kubestage.cluster.shell import run_on
 from kubestage.commands import known_hosts
 from kubestage.commands.api import Api, connected
 from kubestage.commands.inside import volume_rows
+from kubestage.commands.remote import PYINFRA, deploy, shell
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
 from kubestage.providers import ProviderError
@@ -39,7 +36,6 @@ STEP_S = 900  # what a provider's step may take
 DRAIN_S = 300
 BOOT_S = 600  # until SSH answers
 _AGAIN_S = 1.0
-PYINFRA = Path(sys.executable).with_name("pyinfra")
 _REGISTRY = f"{NAMESPACE}/{CLAIM}"
 
 
@@ -118,18 +114,11 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
             _leave(target, [begun[name] for name in group])
         _each(group, lambda name: _replace(begun[name], machines[name], known[name], images[name]))
         _each(group, lambda name: begun[name].step("wait for SSH", partial(_await_ssh, target, name)))
-        if code := _run(target, group):
+        if code := deploy(target, ", ".join(group)):
             return code
         for name in group:
             begun[name].end()
     return 0
-
-
-def _run(target: Target, names: Sequence[str]) -> int:
-    begin = time.monotonic()
-    code = subprocess.run([PYINFRA, target.inventory, "deploy.py", "-y"], cwd=CHECKOUT, check=False).returncode
-    print(f"{', '.join(names)}: run: {time.monotonic() - begin:.1f} s, exit code {code}", flush=True)
-    return code
 
 
 def _chosen(target: Target, hosts: Sequence[str], whole: bool) -> list[str]:
@@ -315,16 +304,7 @@ def _node(api: Api, name: str) -> Mapping[str, Any]:
 
 def _kubectl(target: Target, words: str, remedy: str) -> None:
     """Run it on the control plane."""
-    with _run_of(target):
-        succeeded, output = run_on(target.host(target.first), f"{KUBECTL} {words}")
+    succeeded, output = shell(target, target.first, f"{KUBECTL} {words}")
     if not succeeded:
         last = "\n    ".join(output.splitlines()[-5:]) or "no answer"
         raise TargetError(f"{target.first}: kubectl {words.split()[0]}: {last}\n    -> {remedy}")
-
-
-@contextmanager
-def _run_of(target: Target) -> Iterator[None]:
-    """The context in which pyinfra runs something for an inventory's hosts."""
-    host, config = target.host(target.first), Config()  # type: ignore[no-untyped-call]
-    with ctx_state.use(target.state), ctx_config.use(config), ctx_host.use(host):
-        yield

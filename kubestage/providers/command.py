@@ -4,6 +4,7 @@ describe  prints what is lost when the disk is replaced, for a person
 stop      shuts the machine down
 replace   gives it a blank system disk; a third word is the image, where one was asked for
 start     boots it
+image     makes an image of its disk, called as the third word says, and prints how `replace` calls it
 host-key  prints the SSH host keys that it has made since, a line each, or nothing
 Each ends with 0 when it is done, also where it had been done before. Its last words on stderr are told.
 """
@@ -35,6 +36,9 @@ class Command:
 
     def start(self) -> None:
         self._run("start")
+
+    def image(self, name: str) -> str:
+        return self._run("image", name).strip() or name
 
     def host_keys(self) -> list[str]:
         return [line.strip() for line in self._run("host-key").splitlines() if line.strip()]

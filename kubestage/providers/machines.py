@@ -23,6 +23,9 @@ class Machine(Protocol):
     def start(self) -> None:
         """Boot it."""
 
+    def image(self, name: str) -> str:
+        """Make an image called `name` of its disk, and say how `replace` calls it. It is stopped, and stays so."""
+
     def host_keys(self) -> list[str]:
         """The SSH host keys that it has made since, "ssh-ed25519 AAAA…"; none where nobody can tell."""
 

@@ -95,6 +95,18 @@ class TestEcs:
         ecs.answers["GetInstanceConsoleOutput"] = [Refused(405, "IncorrectInstanceStatus")]
         assert made(ecs).host_keys() == []
 
+    def test_an_image(self, ecs: Ecs) -> None:
+        ecs.may.add("CreateImage")
+        assert made(ecs).image("golden") == "m-1"
+        assert ecs.made[0] == {**ecs.made[0], "_of": "i-0002", "_tag": "staging", "Status": "Available"}
+        assert made(ecs).image("golden") == "m-1"  # given again
+        assert ecs.actions().count("CreateImage") == 1
+
+    def test_an_image_that_is_not_made(self, ecs: Ecs) -> None:
+        ecs.made.append({"ImageId": "m-1", "ImageName": "golden", "Status": "CreateFailed"})
+        with pytest.raises(ProviderError, match="the image golden of i-0002 is CreateFailed after"):
+            made(ecs).image("golden")
+
     def test_by_cloud_assistant_where_the_console_is_silent(self, ecs: Ecs) -> None:
         ecs.may |= {"DescribeCloudAssistantStatus", "RunCommand", "DescribeInvocationResults"}
         said, one = ecs.instances[1], made(ecs)

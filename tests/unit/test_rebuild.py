@@ -39,6 +39,10 @@ class Machine:
     def start(self) -> None:
         self.did.append("start")
 
+    def image(self, name: str) -> str:
+        self.did.append(f"image {name}")
+        return f"m-{name}"
+
     def host_keys(self) -> list[str]:
         return self.keys
 
@@ -210,7 +214,7 @@ def test_of_which_image(
     for step in ("_volumes", "_ask", "_leave", "_await_ssh"):
         monkeypatch.setattr(rebuild, step, lambda *_: {})
     monkeypatch.setattr(rebuild, "_replace", lambda _, __, ___, image: replaced.append(image))
-    monkeypatch.setattr(rebuild, "_run", lambda *_: 0)
+    monkeypatch.setattr(rebuild, "deploy", lambda *_: 0)
     named = argparse.Namespace(hosts=["w1", "w2"], image=asked, **vars(given()))
     assert rebuild._rebuild(target, named) == 0
     assert replaced == images

@@ -21,6 +21,7 @@ _AGAIN_S = 3.0
 _UNCLEAR = "IncorrectInstanceStatus"  # also of a call that was done already, and whose answer was lost
 # As cloud-init's keys-to-console writes them, once an instance, with no prefix (22.4.2).
 _KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----\s*\n(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+_ANY_STATUS = "Creating,Waiting,Available,UnAvailable,CreateFailed"  # of images; by default it is those available
 _SHOW_KEYS = "cat /etc/ssh/ssh_host_*_key.pub"
 _KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) ([A-Za-z0-9+/=]+)")
 
@@ -89,6 +90,26 @@ class EcsMachine:
             self._asked("StartInstance")
         self._await("it is Running", lambda said: said["Status"] == "Running")
 
+    def image(self, name: str) -> str:
+        """A custom image, with the cluster's tag; one of that name that is there already is it."""
+        found = self._images(ImageName=name, Status=_ANY_STATUS)
+        if not found:
+            token = hashlib.sha256(f"{self._id} {self._disk()} {name}".encode()).hexdigest()
+            tags = [{"Key": CLUSTER_TAG, "Value": self._cluster}]
+            self._api.call("CreateImage", InstanceId=self._id, ImageName=name, ClientToken=token, Tag=tags)
+        begin = monotonic()
+        while True:
+            found = self._images(ImageName=name, Status=_ANY_STATUS)
+            status = str(found[0].get("Status")) if found else "nowhere yet"
+            if status == "Available":
+                return str(found[0]["ImageId"])
+            if status == "CreateFailed" or monotonic() - begin > self._timeout_s:
+                raise ProviderError(
+                    f"{self._host}: the image {name} of {self._id} is {status} after {monotonic() - begin:.0f} s\n"
+                    "    -> look at it in the console; delete it if its making has failed, and run again"
+                )
+            sleep(_AGAIN_S)
+
     def host_keys(self) -> list[str]:
         """Of the console's last output, else by Cloud Assistant, where the account's key may use it.
 
@@ -146,15 +167,17 @@ class EcsMachine:
         """The id of an image; of a family ("acs:debian_12_11_x64") the newest."""
         if ":" not in image:
             return image
-        wanted = {"ImageFamily": image, "Status": "Available", "ActionType": "ChangeOS", "PageSize": 100}
-        body = self._api.call("DescribeImages", **wanted)
-        found = (body.get("Images") or {}).get("Image") or []
+        found = self._images(ImageFamily=image, Status="Available", ActionType="ChangeOS")
         if not found:
             raise ProviderError(
                 f"{self._host}: there is no image of the family {image!r} in {self._api.region}\n"
                 "    -> name another one, or the id of an image"
             )
         return str(max(found, key=lambda each: str(each.get("CreationTime")))["ImageId"])
+
+    def _images(self, **wanted: Any) -> list[Mapping[str, Any]]:
+        body = self._api.call("DescribeImages", PageSize=100, **wanted)
+        return list((body.get("Images") or {}).get("Image") or [])
 
     def _disk(self) -> str:
         """The system disk's id; "" while there is none."""
