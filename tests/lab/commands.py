@@ -150,7 +150,14 @@ def dry_run(manifest: str) -> str:
     return kubectl("apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename=-", given=manifest)
 
 
-def kubestage(word: str) -> subprocess.CompletedProcess[str]:
-    """A command about a cluster that a run has made, at its end: `make status` is kubestage("status")."""
-    argv = [sys.executable, "-m", "kubestage", word, INVENTORY]
-    return subprocess.run(argv, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=False)
+def kubestage(word: str, *more: str, inventory: str = INVENTORY) -> subprocess.CompletedProcess[str]:
+    """A command about an inventory, at its end, with nobody to ask: `make status` is kubestage("status")."""
+    return subprocess.run(
+        [sys.executable, "-m", "kubestage", word, inventory, *more],
+        cwd=CHECKOUT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

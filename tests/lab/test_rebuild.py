@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from lab.definition import CHECKOUT
-from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, lab, on, verify
+from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, kubestage, lab, on, verify
 
 pytestmark = pytest.mark.life
 
@@ -19,20 +19,8 @@ STEPS = ("drain", "remove the node", "stop", "replace the disk", "start", "take 
 AT_ONCE = "tests/lab/at_once/lab.py"
 
 
-def command(*words: str, inventory: str = INVENTORY) -> list[str]:
-    return [sys.executable, "-m", "kubestage", "rebuild", inventory, *words]
-
-
 def rebuilt(*words: str, inventory: str = INVENTORY) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words, inventory=inventory),
-        cwd=CHECKOUT,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return kubestage("rebuild", *words, inventory=inventory)
 
 
 def host_key() -> str:
@@ -60,7 +48,7 @@ def test_workers(cluster: None) -> None:
     node, other, key = uid("w1"), uid("w2"), host_key()
     on("w1", "touch /root/of-the-old-disk")
     with subprocess.Popen(
-        command("w1", "w2", "--yes", "--with-registry"),
+        [sys.executable, "-m", "kubestage", "rebuild", INVENTORY, "w1", "w2", "--yes", "--with-registry"],
         cwd=CHECKOUT,
         env=environment(),
         stdout=subprocess.PIPE,
