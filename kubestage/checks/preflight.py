@@ -86,6 +86,7 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
 WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.silent_api,
     warnings.unknown_stack_objects,
+    warnings.nodes_of_no_host,
     warnings.pressure,
     warnings.volumes_without_programs,
     warnings.private_address_of_a_tunnel,

@@ -10,6 +10,7 @@ from kubestage.checks.wanted import folders
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.host_report.wanted import KUBELET
 from kubestage.facts.pressure import Left, told
+from kubestage.kubernetes import KUBECTL
 from kubestage.settings import HostSettings
 
 
@@ -27,6 +28,22 @@ def unknown_stack_objects(hosts: ClusterHosts) -> Iterator[str]:
         yield (
             "What stacks have put into the cluster may not be all known, and what is not known stays: "
             f"{hosts.living.stack_objects.error}"
+        )
+
+
+def nodes_of_no_host(hosts: ClusterHosts) -> Iterator[str]:
+    """Taken out of the inventory, and not out of the cluster: nothing of what a run does or looks at is about them."""
+    living = hosts.living
+    names = {report.node_name or name for name, _, report in hosts} | set(hosts.cluster.nodes)
+    for node in sorted(living.nodes) if living else ():
+        if node in names:
+            continue
+        held = sorted(claim for claim, each in living.volumes.items() if each.node == node) if living else []
+        lost = f", with the volumes that lie on it: {', '.join(held)}" if held else ""
+        yield (
+            f"{node} is a node of the cluster, and no host of the inventory. Put it back there; or take it out of the "
+            f"cluster{lost}: {KUBECTL} drain {node} --ignore-daemonsets --delete-emptydir-data, then "
+            f"{KUBECTL} delete node {node}"
         )
 
 

@@ -292,6 +292,16 @@ def test_pressure_is_named_with_what_is_left() -> None:
     assert warned(reports)[0] == "w1: DiskPressure: the kubelet evicts pods there, and starts hardly any new ones"
 
 
+def test_a_node_of_no_host_is_told_of() -> None:
+    nodes = "Node|/w1|||10.0.0.12|True\nNode|/w2|||10.0.0.13|True\nNode|/w3|||10.0.0.14|False"
+    volumes = [
+        f"shop/{name}|local-path|2Gi|Delete Bound|{node}|/data" for name, node in (("orders", "w3"), ("old", "w1"))
+    ]
+    (line,) = warned(running(nodes=nodes, volumes=volumes))
+    assert line.startswith("w3 is a node of the cluster, and no host of the inventory.")
+    assert "the volumes that lie on it: shop/orders: kubectl" in line and line.endswith("delete node w3")
+
+
 def test_volumes_from_which_nothing_starts() -> None:
     mounted = FileSystem("/var/lib/kubelet", 80 * GIB, 60 * GIB, 1000, 900, noexec=True)
     reports = changed(fresh(), "w1", **on_one_disk(80 * GIB, 60 * GIB, kubelet=mounted))
