@@ -4,6 +4,9 @@ pyinfra (3.10) asks a host for each fact by itself, which is a round trip each. 
 those that are still to come asked for too: they are begun, without a command of theirs being run, up to a question
 that has no answer yet. All questions go to the host in one script. Answers hold until a run tells any host to do
 something; after that it looks ahead from nothing again, a few operations further each time that nothing had to be done.
+
+A run that looks for changes first (without -y, and with --dry) begins operations as it adds them, one after the other.
+What all of them will ask is asked before, by foretell().
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import base64
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -71,6 +74,20 @@ class Question:
         return self.kind, self.command, self.stdin
 
 
+def foretell(host: Host, work: Callable[[], None]) -> None:
+    """Ask the host what the operations that `work` calls will ask, in few round trips; none of them is added."""
+    _runs.setdefault(host.state, _Answers()).foretell(host, work)
+
+
+def is_foretelling() -> bool:
+    """Whether operations are called to learn what they will ask."""
+    return _foretelling
+
+
+_foretelling = False
+_ROUNDS = 5  # questions that depend on answers, one upon the other
+
+
 class _Answers:
     """Those of a run's hosts."""
 
@@ -85,14 +102,44 @@ class _Answers:
     def get(self, host: Host, question: Question, fresh: bool) -> Any:
         if self._collected is not None:
             return self._noted(host, question)
-        if not host.state.is_executing or not connections.is_kept(host):
+        if not connections.is_kept(host):
             return _singly(host, question)
+        if not host.state.is_executing:
+            known = self._known[host.name].get(question.key)
+            return known[1] if known and not fresh else _singly(host, question)
         with self._asking[host.name]:
             self._drop(host.state)
             if fresh:
                 self._known[host.name].pop(question.key, None)
             known = self._known[host.name].get(question.key)
             return known[1] if known else self._ask(host, question)
+
+    def foretell(self, host: Host, work: Callable[[], None]) -> None:
+        """See foretell()."""
+        for _ in range(_ROUNDS):
+            wanted = {each.key: each for each in self._foretold(host, work)}
+            if not wanted:
+                return
+            at = time.monotonic()
+            answers = _asked(host, list(wanted.values()))
+            self._known[host.name].update({key: (at, answer) for key, answer in answers.items()})
+            if len(answers) < len(wanted):
+                return  # what takes long, or can't be answered yet, is asked by itself in its turn
+
+    def _foretold(self, host: Host, work: Callable[[], None]) -> list[Question]:
+        """What is asked first of what is not known."""
+        global _foretelling
+        collected = self._collected = []
+        said = host.state.print_noop_info
+        self._collecting, _foretelling, host.state.print_noop_info = host.name, True, False
+        try:
+            with connections.closed():
+                work()
+        except Exception as error:  # it will be met in its turn, and told of
+            logger.debug(f"Not foretold any further: {error!r}")
+        finally:
+            self._collected, _foretelling, host.state.print_noop_info = None, False, said
+        return collected
 
     def _noted(self, host: Host, question: Question) -> Any:
         """The answer if it is known; else the operation has come to its end for now."""
@@ -143,7 +190,7 @@ class _Answers:
         try:
             with _looking_ahead(host):
                 for each in left[:number]:
-                    _begin(each.command_generator())
+                    begin(each.command_generator())
             return self._collected
         finally:
             self._collected = None
@@ -152,7 +199,7 @@ class _Answers:
 _runs: WeakKeyDictionary[State, _Answers] = WeakKeyDictionary()
 
 
-def _begin(commands: Iterator[Any]) -> None:
+def begin(commands: Iterator[Any]) -> None:
     """Run an operation up to its first command, or a question without an answer."""
     try:
         next(commands, None)
@@ -253,7 +300,7 @@ lanes=
 {{started}}{{{{ sleep {AHEAD_S}; for lane in $lanes; do end $lane; done; }}}} >/dev/null 2>&1 &
 bound=$!
 answer_0
-wait $lanes
+if [ -n "$lanes" ]; then wait $lanes; fi
 end $bound
 for n in {{numbers}}; do
     if [ -e $work/$n.code ]; then printf '\\n%s %s %s\\n' "{{mark}}" $n "$(cat $work/$n.code)"; cat $work/$n; fi

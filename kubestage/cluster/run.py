@@ -10,6 +10,7 @@ from pyinfra import host, logger, state
 from pyinfra.api.exceptions import PyinfraError
 
 from kubestage.checks.preflight import ONLY, SKIP
+from kubestage.cluster import answers
 from kubestage.cluster.phase import Phase
 from kubestage.cluster.plan import HostPlan
 
@@ -25,11 +26,18 @@ def run(phases: Sequence[Phase], check: Callable[[], HostPlan], end: Callable[[H
     left = [phase.title for phase in phases if phase not in wanted]
     if left and plan.acts_for_all:
         logger.warning(f"As asked for, left out: {', '.join(left)}; what is done may need what they would have done")
+    if state.check_for_changes:
+        answers.foretell(host, lambda: _call(wanted, plan))
     # By pyinfra's own loop: it tells operations of one line apart by the turn, and so keeps phases in their order.
     for phase in host.loop(wanted):  # type: ignore[no-untyped-call]
         phase(plan)
     if not left:
         end(plan)
+
+
+def _call(phases: Sequence[Phase], plan: HostPlan) -> None:
+    for phase in phases:
+        phase.task(plan)
 
 
 def chosen(phases: Sequence[Phase], given: Mapping[str, Any]) -> list[Phase]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.apt import SOURCES, AptSources, Entry
 from kubestage.facts.packages import PackageStates
 from kubestage.host_file import HostFile

@@ -9,12 +9,12 @@ from pathlib import Path
 from cryptography import x509
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.certificates import pem, platform
 from kubestage.certificates.platform import CA_CERTIFICATE, CA_KEY, WILDCARD_CERTIFICATE, WILDCARD_KEY, Pair
 from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call, run_on
 from kubestage.facts.certificates import TRUSTED, Authority, Certificates, Installed, Trust
 from kubestage.host_file import HostFile

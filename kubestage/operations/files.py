@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
-from kubestage.cluster.answers import ask
+from kubestage.cluster.answers import ask, is_foretelling
+from kubestage.cluster.operation import operation
 from kubestage.facts.files import FileState, FileStates, Missing, Texts
 from kubestage.host_file import HostFile
 from kubestage.output import difference
@@ -107,7 +107,7 @@ def files(
     if not (wrong or surplus):
         host.noop("files are as they should be")
     if wrong:
-        if host.state.config.DIFF and not _is_noted():
+        if host.state.config.DIFF and not (_is_noted() or is_foretelling()):
             texts = ask(Texts, paths=[file.path for file in wrong])
             for file in wrong:
                 difference.note(host.name, file, texts.get(file.path, ""))

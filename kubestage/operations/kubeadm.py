@@ -13,10 +13,10 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
 from kubestage.facts.unknown import Unknown

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from pyinfra import host
 from pyinfra.api import FunctionCommand, OperationError
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call, run_on
 from kubestage.facts.files import FileStates
 from kubestage.kubernetes import ADMIN_CONF

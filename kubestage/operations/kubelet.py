@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
+from kubestage.cluster.operation import operation
 from kubestage.operations import systemd
 
 _LISTENS = "' 0100007F:2808 [0-9A-F:]* 0A '"  # on 127.0.0.1:10248, as /proc/net/tcp has it: there it tells its health

@@ -11,9 +11,9 @@ from typing import Any
 from cryptography import x509
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call
 from kubestage.facts.node_certificates import SIGNER, NodeCertificates
 from kubestage.facts.unknown import Unknown

@@ -12,9 +12,9 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.facts.kubernetes import Nodes
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL

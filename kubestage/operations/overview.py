@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pyinfra import host, logger
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
+from kubestage.cluster.operation import operation
 from kubestage.output.overview import overview, text
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.stack_type import Place

@@ -7,9 +7,9 @@ from collections.abc import Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.kubernetes import ManifestsApplied
 from kubestage.facts.own_manifests import OBJECTS, Folders, ManifestObjects
 from kubestage.facts.stack_objects import StackObjects

@@ -6,9 +6,9 @@ from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.facts.platform_secrets import PlatformSecret, SecretState
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, PLATFORM_NAMESPACE

@@ -12,9 +12,9 @@ import bcrypt
 from pydantic import SecretStr
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import run_on
 from kubestage.facts.registry import HTPASSWD, PULL_CONFIG, SUMS, USERS, RegistryLogins
 from kubestage.host_file import HostFile

@@ -7,9 +7,9 @@ from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.kubernetes import (
     BOOTSTRAP_CONF,
     CLUSTER_CA,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation
 from kubestage.facts.files import Missing
 from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
 from kubestage.facts.own_manifests import OBJECTS, ManifestObjects

@@ -13,9 +13,9 @@ from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.static_pods import MANIFESTS, RENDER, StaticPods
 from kubestage.hidden import Hidden
 from kubestage.kubernetes import (

@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 
 from pyinfra import host, logger
 from pyinfra.api import OperationError, StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.files import EmptyFolder, Missing
 from kubestage.facts.unknown import Unknown
 

@@ -8,9 +8,9 @@ from itertools import takewhile
 
 from pyinfra import host
 from pyinfra.api import StringCommand
-from pyinfra.api.operation import operation
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.files import Texts
 from kubestage.facts.system import FSTAB, HostNames, LoadedModules, Swap, Sysctls, is_swap
 from kubestage.host_file import HostFile

@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from gevent.lock import BoundedSemaphore
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
-from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.operation import operation
 from kubestage.facts.units import UnitStates
 
 

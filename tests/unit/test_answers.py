@@ -20,10 +20,12 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.context import ctx_host, ctx_state
 
 from kubestage.cluster import answers, connections, control_plane
 from kubestage.cluster.answers import Question, ask, script
 from kubestage.cluster.control_plane import ControlPlane
+from kubestage.cluster.operation import operation as ours
 from kubestage.cluster.shell import run_on
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
@@ -299,3 +301,45 @@ def test_the_control_plane_is_asked_in_the_same_round_trip() -> None:
         run.add(counted, "b", speaker=speaker, command=f"echo {number}", wanted=number)
     run.run()
     assert run.sent("a") == ["sh"] and run.sent("b") == []
+
+
+@ours()
+def first_then(first: str, second: str) -> Generator[StringCommand, None, None]:
+    """As both(), of the product's own making."""
+    yield from both._inner(first, second)
+
+
+class TestForetold:
+    """A run that looks for changes before it makes any, as one without -y does."""
+
+    def go(self, run: Run, work: Callable[[], Any]) -> None:
+        run.state.check_for_changes = True
+        host = run.state.inventory.get_host("a")
+        with ctx_state.use(run.state), ctx_host.use(host):
+            answers.foretell(host, work)
+
+    def work(self, *pairs: tuple[str, str]) -> Callable[[], None]:
+        def call() -> None:
+            for number, (first, second) in enumerate(pairs):
+                first_then(first=first, second=second, name=f"number {number}")
+
+        return call
+
+    def test_all_is_asked_at_once_and_nothing_is_added(self) -> None:
+        run, pairs = Run("a"), [(f"a{number}", f"b{number}") for number in range(10)]
+        self.go(run, self.work(*pairs))
+        assert run.sent() == ["sh"] * 2  # the second question of each depends on the answer to the first
+        assert not any(run.state.ops[run.state.inventory.get_host("a")])
+        for first, second in pairs:
+            run.add(first_then, first=first, second=second)
+        run.run()
+        assert run.sent() == ["sh"] * 2
+
+    def test_what_fails_is_met_in_its_turn(self) -> None:
+        def fails() -> None:
+            first_then(first="a", second="b", name="one")
+            raise ValueError("a task that fails")
+
+        run = Run("a")
+        self.go(run, fails)
+        assert run.sent() == ["sh"] * 2 and not answers.is_foretelling() and not connections.is_closed()
