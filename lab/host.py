@@ -115,6 +115,7 @@ class Host:
             self.erase()
             tree = rootfs.tree()
             self._make_folders(tree, image)
+            self._wanted_image.unlink(missing_ok=True)  # one disk is made of it
             with self._failing_whole():
                 self._mount(tree)
                 self._make_blank()

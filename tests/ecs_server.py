@@ -66,7 +66,7 @@ class Ecs:
     called: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     families: dict[str, dict[str, str]] = field(default_factory=dict)  # an image family -> image -> when it was made
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # id -> "inner" (access policy), "rules"
-    made: list[dict[str, str]] = field(default_factory=list)  # images of instances
+    made: list[dict[str, Any]] = field(default_factory=list)  # images of instances
     page: int = 100
     nonces: set[str] = field(default_factory=set)
     address: str = ""
@@ -191,11 +191,12 @@ class Ecs:
     def _create_image(self, query: dict[str, str]) -> dict[str, Any]:
         if self.one(query)["Status"] not in ("Stopped", "Running"):
             raise Refused(403, "IncorrectInstanceStatus")
+        tags = [{"TagKey": query[f"Tag.{number}.Key"], "TagValue": query[f"Tag.{number}.Value"]} for number in (1, 2)]
         made = {"ImageId": f"m-{len(self.made) + 1}", "ImageName": query["ImageName"], "Status": "Creating"}
-        self.made.append({**made, "_of": query["InstanceId"], "_tag": query.get("Tag.1.Value", "")})
+        self.made.append({**made, "Tags": {"Tag": tags}})
         return {"ImageId": made["ImageId"]}
 
-    def _older(self, image: dict[str, str]) -> dict[str, str]:
+    def _older(self, image: dict[str, Any]) -> dict[str, Any]:
         """As it is, and by the next time it is made."""
         said = dict(image)
         if image["Status"] == "Creating":

@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pyinfra.api.exceptions import PyinfraError
 
 from kubestage.cluster.inventory import Target, TargetError, read
-from kubestage.commands.rebuild import STEP_S
+from kubestage.commands.rebuild import STEP_S, Rebuild
 from kubestage.commands.remote import deploy, shell
 from kubestage.facts.kubernetes import Kubeadm
-from kubestage.kubernetes import OURS, RESET
+from kubestage.kubernetes import CERTS_D, OURS, RESET
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import machine
+from kubestage.render import kubelet, runtime
 
 # The last of them pulls, on a worker, the images that it will run.
 PHASES = ("Host", "Runtime", "Kubernetes packages", "API endpoint", "Control plane")
 
-# What makes a host this one, and no other: whoever boots from the image makes it anew, as cloud-init does.
+# What makes a host this one, and no other: whoever boots from the image makes it anew, as cloud-init does. And what
+# settings have written, which may hold passwords: the next run writes it again.
+_WRITTEN = (OURS, CERTS_D, runtime.CONTAINERD_CONFIG, runtime.DOCKER_CONFIG, kubelet.FOLDER)
 _FORGET = f"""
 set -e
 systemctl stop kubelet.service docker.service docker.socket containerd.service
-rm -rf {OURS}
+rm -rf {" ".join(_WRITTEN)}
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
 rm -f /var/lib/dbus/machine-id /var/lib/systemd/random-seed /var/lib/docker/engine-id
 : > /etc/machine-id
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Make the image, and print what `rebuild` calls it; the exit code of the run that prepares the host."""
+    """Make the image, and print what `rebuild` calls it."""
     target = read(given.inventory, made=False)
     try:
         return _make(target, given)
@@ -61,26 +62,34 @@ def _make(target: Target, given: argparse.Namespace) -> int:
         )
     if name in cluster.control_plane:
         raise TargetError(f"{name}: it is a control plane host, and images are made of workers\n    -> name a worker")
-    _refuse_member(target, name)
+    progress = Rebuild.begun(target.folder, name, [])  # ended anywhere, it goes on there when it is given again
+    if not progress.done:
+        _refuse_member(target, name)
     own = cluster.hosts[name]
     whose = machine(name, own.provider, cluster.common.timeout_s(STEP_S))
     image = given.name or f"kubestage-{own.kubernetes_version}-{datetime.now(UTC):%Y%m%d-%H%M}"
     print(f"{name}: {whose.describe().what}")
-    print(f"  It will be prepared, forget who it is (SSH host keys, machine id), and be stopped; its image: {image}")
+    print("  It will be prepared; forget who it is (SSH host keys, machine id, cloud-init's state) and what settings")
+    print(f"  have written; and be stopped. Its image: {image}")
     _ask(given.yes)
-    if code := deploy(target, name, "--limit", name, "--data", f"only={','.join(PHASES)}"):
-        return code
-    _step(name, "forget who it is", lambda: _forget(target, name))
-    _step(name, "stop", whose.stop)
-    made = ""
-
-    def make() -> None:
-        nonlocal made
-        made = whose.image(image)
-
-    _step(name, "image", make)
-    print(f"{made}: python -m kubestage rebuild {target.inventory} HOST --image {made}; or the setting rebuild_image")
+    made: list[str] = []
+    progress.step("prepare", lambda: _prepare(target, name))
+    progress.step("forget who it is", lambda: _forget(target, name))
+    progress.step("stop for the image", whose.stop)
+    progress.step("make the image", lambda: made.append(whose.image(image)))
+    progress.end()
+    (called,) = made
+    print(
+        f"{called}: python -m kubestage rebuild {target.inventory} HOST --image {called}; or the setting rebuild_image"
+    )
     return 0
+
+
+def _prepare(target: Target, name: str) -> None:
+    if code := deploy(target, name, "--limit", name, "--data", f"only={','.join(PHASES)}"):
+        raise TargetError(
+            f"{name}: the run that prepares it ended with {code}\n    -> mend that, and give the command again"
+        )
 
 
 def _refuse_member(target: Target, name: str) -> None:
@@ -111,9 +120,3 @@ def _forget(target: Target, name: str) -> None:
         raise TargetError(
             f"{name}: it can't be made ready: {last}\n    -> look there at the units of containerd and Docker"
         )
-
-
-def _step(name: str, what: str, work: Callable[[], None]) -> None:
-    begin = time.monotonic()
-    work()
-    print(f"{name}: {what}: {time.monotonic() - begin:.1f} s", flush=True)

@@ -10,8 +10,8 @@ from kubestage.host_file import HostFile
 from kubestage.settings import HostSettings
 from kubestage.started import recorded
 
-_FOLDER = "/etc/kubernetes/kubelet.conf.d"
-CONFIG = f"{_FOLDER}/kubestage.conf"
+FOLDER = "/etc/kubernetes/kubelet.conf.d"
+CONFIG = f"{FOLDER}/kubestage.conf"
 UNIT = "/etc/systemd/system/kubelet.service.d/20-kubestage.conf"
 CONFIGURATION = (CONFIG, UNIT)  # what a kubelet is restarted for
 
@@ -44,7 +44,7 @@ def files(settings: HostSettings, name: str, resolv_conf: str) -> list[HostFile]
         document["registerWithTaints"] = [_taint(text) for text in settings.node_taints]
     return [
         HostFile(CONFIG, yaml.safe_dump({**document, **settings.kubelet_config}, sort_keys=False), mode="600"),
-        HostFile(UNIT, _UNIT.format(folder=_FOLDER, name=name, recorded=recorded("kubelet.service", CONFIGURATION))),
+        HostFile(UNIT, _UNIT.format(folder=FOLDER, name=name, recorded=recorded("kubelet.service", CONFIGURATION))),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pkgutil
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,10 @@ from kubestage.cluster.inventory import TargetError
 from kubestage.cluster.phase import PHASES
 from kubestage.commands import image
 
-TARGET: Any = SimpleNamespace(cluster=load(hosts_data(), GROUPS), inventory="inventory/mine.py")
+
+@pytest.fixture
+def target(tmp_path: Path) -> Any:
+    return SimpleNamespace(cluster=load(hosts_data(), GROUPS), inventory="inventory/mine.py", folder=tmp_path)
 
 
 @pytest.fixture
@@ -41,12 +45,12 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def make(host: str = "w1", **more: Any) -> int:
-    return image._make(TARGET, argparse.Namespace(**{"host": host, "name": "golden", "yes": True, **more}))
+def make(target: Any, host: str = "w1", **more: Any) -> int:
+    return image._make(target, argparse.Namespace(**{"host": host, "name": "golden", "yes": True, **more}))
 
 
-def test_all_steps(done: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert make() == 0
+def test_all_steps(target: Any, done: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert make(target) == 0
     only = f"only={','.join(image.PHASES)}"
     assert done == ["shell", f"deploy w1 --limit w1 --data {only}", "shell", "stop", "image golden"]
     assert "m-golden: python -m kubestage rebuild inventory/mine.py HOST --image m-golden" in capsys.readouterr().out
@@ -59,27 +63,36 @@ def test_its_phases_are_some_of_a_run() -> None:
 
 
 @pytest.mark.parametrize(("host", "said"), [("w9", "there is no host 'w9'"), ("cp1", "made of workers")])
-def test_of_whom_none_is_made(host: str, said: str, done: list[str]) -> None:
+def test_of_whom_none_is_made(target: Any, host: str, said: str, done: list[str]) -> None:
     with pytest.raises(TargetError, match=said):
-        make(host)
+        make(target, host)
     assert done == []
 
 
 @pytest.mark.parametrize("line", ["kubelet_conf", "admin_conf", "debris", "running kubestage-join"])
-def test_never_of_a_member(line: str, done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_of_a_member(target: Any, line: str, done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "shell", lambda *_: (True, line))
     with pytest.raises(TargetError, match="w1: it is in a cluster, or was"):
-        make()
+        make(target)
     assert done == []
 
 
-def test_nobody_is_there_to_ask(done: list[str]) -> None:
+def test_nobody_is_there_to_ask(target: Any, done: list[str]) -> None:
     with pytest.raises(TargetError, match="no terminal to ask you"):
-        make(yes=False)
+        make(target, yes=False)
     assert done == ["shell"]
 
 
-def test_a_run_that_failed_ends_it(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "deploy", lambda *_: 3)
-    assert make() == 3
-    assert done == ["shell"]
+def test_a_run_that_failed_ends_it_and_it_goes_on_there(
+    target: Any, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing, pytest.raises(TargetError, match="the run that prepares it ended with 3"):
+        failing.setattr(image, "deploy", lambda *_: 3)
+        make(target)
+    monkeypatch.setattr(image, "_forget", lambda *_: exit(9))
+    with pytest.raises(SystemExit):
+        make(target)
+    monkeypatch.setattr(image, "_forget", lambda *_: None)
+    done.clear()
+    assert make(target) == 0
+    assert done == ["stop", "image golden"]

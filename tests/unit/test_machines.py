@@ -15,7 +15,7 @@ from kubestage.providers.ecs.client import Client, EcsError
 from kubestage.providers.ecs.keys import Key
 from kubestage.providers.ecs.machine import EcsMachine
 from kubestage.providers.machines import machine
-from tests.ecs_server import KEY, SECRET, Ecs, Refused, instance, serving
+from tests.ecs_server import KEY, SECRET, Ecs, Refused, instance, serving, tags_of
 
 RIGHTS = {"StopInstance", "StartInstance", "ReplaceSystemDisk", "GetInstanceConsoleOutput", "DescribeDisks"}
 KEYS = """\
@@ -98,13 +98,21 @@ class TestEcs:
     def test_an_image(self, ecs: Ecs) -> None:
         ecs.may.add("CreateImage")
         assert made(ecs).image("golden") == "m-1"
-        assert ecs.made[0] == {**ecs.made[0], "_of": "i-0002", "_tag": "staging", "Status": "Available"}
+        assert tags_of(ecs.made[0]) == {"kubestage:cluster": "staging", "kubestage:instance": "i-0002"}
         assert made(ecs).image("golden") == "m-1"  # given again
         assert ecs.actions().count("CreateImage") == 1
 
     def test_an_image_that_is_not_made(self, ecs: Ecs) -> None:
-        ecs.made.append({"ImageId": "m-1", "ImageName": "golden", "Status": "CreateFailed"})
+        ecs.may.add("CreateImage")
+        made(ecs).image("golden")
+        ecs.made[0]["Status"] = "CreateFailed"
         with pytest.raises(ProviderError, match="the image golden of i-0002 is CreateFailed after"):
+            made(ecs).image("golden")
+
+    def test_an_image_of_another_instance(self, ecs: Ecs) -> None:
+        ecs.may.add("CreateImage")
+        made(ecs, "ecs:cn-hangzhou:staging:i-0001").image("golden")
+        with pytest.raises(ProviderError, match="there is an image 'golden' already, m-1, and not of i-0002"):
             made(ecs).image("golden")
 
     def test_by_cloud_assistant_where_the_console_is_silent(self, ecs: Ecs) -> None:

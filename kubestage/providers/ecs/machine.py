@@ -21,6 +21,7 @@ _AGAIN_S = 3.0
 _UNCLEAR = "IncorrectInstanceStatus"  # also of a call that was done already, and whose answer was lost
 # As cloud-init's keys-to-console writes them, once an instance, with no prefix (22.4.2).
 _KEYS = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----\s*\n(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
+INSTANCE_TAG = "kubestage:instance"  # of an image: of which instance it was made
 _ANY_STATUS = "Creating,Waiting,Available,UnAvailable,CreateFailed"  # of images; by default it is those available
 _SHOW_KEYS = "cat /etc/ssh/ssh_host_*_key.pub"
 _KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) ([A-Za-z0-9+/=]+)")
@@ -91,15 +92,20 @@ class EcsMachine:
         self._await("it is Running", lambda said: said["Status"] == "Running")
 
     def image(self, name: str) -> str:
-        """A custom image, with the cluster's tag; one of that name that is there already is it."""
-        found = self._images(ImageName=name, Status=_ANY_STATUS)
+        """A custom image of the account's, with tags that say of what it is; one that is there already is it."""
+        found = self._images(ImageName=name, ImageOwnerAlias="self", Status=_ANY_STATUS)
+        if found and _tags(found[0]).get(INSTANCE_TAG) != self._id:
+            raise ProviderError(
+                f"{self._host}: there is an image {name!r} already, {found[0].get('ImageId')}, and not of {self._id}\n"
+                "    -> give another name, or delete it"
+            )
         if not found:
             token = hashlib.sha256(f"{self._id} {self._disk()} {name}".encode()).hexdigest()
-            tags = [{"Key": CLUSTER_TAG, "Value": self._cluster}]
+            tags = [{"Key": CLUSTER_TAG, "Value": self._cluster}, {"Key": INSTANCE_TAG, "Value": self._id}]
             self._api.call("CreateImage", InstanceId=self._id, ImageName=name, ClientToken=token, Tag=tags)
         begin = monotonic()
         while True:
-            found = self._images(ImageName=name, Status=_ANY_STATUS)
+            found = self._images(ImageName=name, ImageOwnerAlias="self", Status=_ANY_STATUS)
             status = str(found[0].get("Status")) if found else "nowhere yet"
             if status == "Available":
                 return str(found[0]["ImageId"])
@@ -212,3 +218,7 @@ class EcsMachine:
                     f"with the image {said.get('ImageId')}\n    -> look at it in the console, and run again"
                 )
             sleep(_AGAIN_S)
+
+
+def _tags(image: Mapping[str, Any]) -> dict[str, str]:
+    return {str(tag.get("TagKey")): str(tag.get("TagValue")) for tag in (image.get("Tags") or {}).get("Tag") or []}
