@@ -22,6 +22,7 @@ import websocket
 import yaml
 
 from kubestage.certificates.platform import new_ca
+from kubestage.checks.load import load
 from kubestage.facts.registry import USERS
 from kubestage.kubernetes import FIELD_MANAGER, KUBEADM_CONFIG, KUBECTL, MANIFESTS, PLATFORM_NAMESPACE
 from kubestage.settings import ClusterSettings
@@ -30,7 +31,7 @@ from kubestage.stacks.catalogue import STACKS
 from kubestage.stacks.dashboard import DashboardSettings
 from kubestage.stacks.storage import StorageSettings
 from lab import build, host_processes
-from lab.definition import CHECKOUT
+from lab.definition import CHECKOUT, host_data
 from lab.host_processes import wait_until
 from tests.lab import browser
 from tests.lab.commands import WITHIN_S, deploy, dry_run, environment, kubectl, kubectl_json, kubestage, lab, on, settle
@@ -46,13 +47,15 @@ OUTPUT = CHECKOUT / ".state" / "test-output"
 
 def settings() -> ClusterSettings:
     """The lab's."""
-    names = ("all", "lab")
     values = {
         key: value
-        for name in names
+        for name in ("all", "lab")
         for key, value in runpy.run_path(str(CHECKOUT / "group_data" / f"{name}.py")).items()
+        if not key.startswith("_")
     }
-    return ClusterSettings(**{key: value for key, value in values.items() if key in ClusterSettings.model_fields})
+    hosts = {name: {**values, **host_data(number)} for number, name in enumerate(ADDRESSES)}
+    first, *others = hosts
+    return load(hosts, {"control_plane": [first], "workers": others}).common
 
 
 # --- The sample ------------------------------------------------------------------------------------------------------

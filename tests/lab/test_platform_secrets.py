@@ -15,6 +15,15 @@ CERTIFICATES_BACK = "Certificates | Certificates that the cluster keeps"
 CERTIFICATES_KEPT = "Certificates | Certificates are kept in the cluster"
 USERS_BACK = "Registry | Users that the cluster keeps"
 USERS_KEPT = "Registry | Users are kept in the cluster"
+# Of each there is a record in the same namespace.
+RECORDED = (
+    "Network | flannel, reserved NodePorts",
+    "Storage | storage",
+    "Ingress | ingress",
+    "Registry | registry",
+    "Dashboard | kube-web-view",
+    "Metrics | metrics",
+)
 _SECRETS = f"{KUBECTL} --namespace {PLATFORM_NAMESPACE}"
 _FILES = f"sha256sum {PKI}/*.crt {PKI}/*.key {LOGINS}/* | sort; stat -c '%a %n' {PKI}/*.* {LOGINS}/*"
 
@@ -42,7 +51,7 @@ def test_files_that_were_edited(cluster: None) -> None:
 def test_a_cluster_that_lost_them(cluster: None) -> None:
     before = on("cp1", _FILES)
     on("cp1", f"{KUBECTL} delete namespace {PLATFORM_NAMESPACE}")
-    assert deploy().changed == {CERTIFICATES_KEPT: ["cp1"], USERS_KEPT: ["cp1"]}
+    assert deploy().changed == {name: ["cp1"] for name in (CERTIFICATES_KEPT, USERS_KEPT, *RECORDED)}
     assert on("cp1", _FILES) == before
     assert deploy().changed == {}
     assert verify("test_platform_secrets.py") == set()
