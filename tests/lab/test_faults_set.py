@@ -58,7 +58,7 @@ def test_a_stack_goes_whose_manifest_is_not_on_the_host(foreign: None) -> None:
             "--data",
             f"stacks={[name for name in STACKS if name not in ('descheduler', 'metrics')]}".replace("'", '"'),
         )
-        assert "Metrics | metrics" in deploy(*without).changed
+        assert "Removal | metrics: not there" in deploy(*without).changed
         assert labelled("metrics") == {"ConfigMap test-copied"}
         assert config_maps() == FOREIGN
         assert deploy(*without).changed == {}
