@@ -34,11 +34,11 @@ def unknown_stack_objects(hosts: ClusterHosts) -> Iterator[str]:
 def nodes_of_no_host(hosts: ClusterHosts) -> Iterator[str]:
     """Taken out of the inventory, and not out of the cluster: nothing of what a run does or looks at is about them."""
     living = hosts.living
+    if living is None:
+        return
     names = {report.node_name or name for name, _, report in hosts} | set(hosts.cluster.nodes)
-    for node in sorted(living.nodes) if living else ():
-        if node in names:
-            continue
-        held = sorted(claim for claim, each in living.volumes.items() if each.node == node) if living else []
+    for node in sorted(living.nodes.keys() - names):
+        held = sorted(claim for claim, each in living.volumes.items() if each.node == node)
         lost = f", with the volumes that lie on it: {', '.join(held)}" if held else ""
         yield (
             f"{node} is a node of the cluster, and no host of the inventory. Put it back there; or take it out of the "

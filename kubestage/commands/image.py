@@ -6,13 +6,12 @@ A host that is rebuilt of it finds packages and images on its disk, and is a nod
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
 from pyinfra.api.exceptions import PyinfraError
 
 from kubestage.cluster.inventory import Target, TargetError, read
-from kubestage.commands.rebuild import STEP_S, Rebuild
+from kubestage.commands.rebuild import STEP_S, Rebuild, confirm
 from kubestage.commands.remote import deploy, shell
 from kubestage.facts.kubernetes import Kubeadm
 from kubestage.kubernetes import CERTS_D, OURS, RESET
@@ -71,7 +70,7 @@ def _make(target: Target, given: argparse.Namespace) -> int:
     print(f"{name}: {whose.describe().what}")
     print("  It will be prepared; forget who it is (SSH host keys, machine id, cloud-init's state) and what settings")
     print(f"  have written; and be stopped. Its image: {image}")
-    _ask(given.yes)
+    confirm(given.yes, "it may be stopped")
     made: list[str] = []
     progress.step("prepare", lambda: _prepare(target, name))
     progress.step("forget who it is", lambda: _forget(target, name))
@@ -102,15 +101,6 @@ def _refuse_member(target: Target, name: str) -> None:
         raise TargetError(
             f"{name}: it is in a cluster, or was\n    -> take a new host; or give up this one, there: {RESET}"
         )
-
-
-def _ask(yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise TargetError("there is no terminal to ask you\n    -> give --yes if it may be stopped")
-    if input('Type "yes" to go on: ').strip() != "yes":
-        raise TargetError("nothing was changed")
 
 
 def _forget(target: Target, name: str) -> None:

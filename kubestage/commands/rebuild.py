@@ -175,10 +175,15 @@ def _ask(
                 )
     if given.destroy_cluster:
         print(f"  the cluster {target.cluster.common.cluster_name}, with all that is in it")
-    if given.yes:
+    confirm(given.yes, "all of that may go")
+
+
+def confirm(yes: bool, what: str) -> None:
+    """Ask, unless `yes` was given; TargetError where the answer is another, or nobody is there."""
+    if yes:
         return
     if not sys.stdin.isatty():
-        raise TargetError("there is no terminal to ask you\n    -> give --yes if all of that may go")
+        raise TargetError(f"there is no terminal to ask you\n    -> give --yes if {what}")
     if input('Type "yes" to go on: ').strip() != "yes":
         raise TargetError("nothing was changed")
 
