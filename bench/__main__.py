@@ -18,8 +18,9 @@ from pathlib import Path
 import pyinfra_cli  # noqa: F401  before all that opens sockets: it puts gevent underneath
 
 from kubestage.cluster.inventory import read
-from kubestage.kubernetes import KUBECTL
+from kubestage.kubernetes import ENDPOINT_UNIT, KUBECTL
 from kubestage.operations.stacks import manifest_commands
+from kubestage.render import endpoint
 from kubestage.render.kubeadm import worker_images
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import chosen
@@ -48,10 +49,12 @@ FILES = (
     "etc/sysctl.d/99-zz-kubestage.conf",
     "etc/systemd/system/containerd.service.d",
     "etc/systemd/system/docker.service.d",
+    f"etc/systemd/system/{ENDPOINT_UNIT}",
+    *(f"etc/systemd/system/{unit}" for unit in endpoint.THEIR_UNITS),  # masked
     "etc/systemd/system/kubelet.service.d",
     "usr/local/share/ca-certificates/kubestage.crt",
 )
-PACKAGES = ("containerd.io", "docker-ce", "docker-ce-cli", "kubelet", "kubeadm", "kubectl")
+PACKAGES = ("containerd.io", "docker-ce", "docker-ce-cli", *endpoint.PACKAGES, "kubelet", "kubeadm", "kubectl")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ folder=$1 ssh="ssh -F $2" control_plane=$3
 shift 3
 hosts=("$control_plane" "$@")
 kubectl="kubectl --kubeconfig /etc/kubernetes/admin.conf"
+kubestage=/etc/kubernetes/kubestage
 
 trap 'tail -n 20 "$folder"/*.log >&2' ERR
 
@@ -27,8 +28,10 @@ packages() {
         apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold install $(cat "$folder/$1.packages")"
 }
 
-init() {
-    $ssh "$1" "kubeadm init --config /etc/kubernetes/kubestage/kubeadm.yaml --skip-token-print"
+init() { # kubeadm asks the API by its endpoint on the host, which knows its servers by the cluster's CA
+    $ssh "$1" "kubeadm init phase certs ca --config $kubestage/kubeadm.yaml
+        systemctl restart kubestage-endpoint
+        kubeadm init --config $kubestage/kubeadm.yaml --skip-token-print"
 }
 
 pull() {
@@ -37,6 +40,7 @@ pull() {
 }
 
 join() {
+    $ssh "$1" "cat >$kubestage/endpoint/ca.crt; systemctl restart kubestage-endpoint" <"$folder/ca.crt"
     $ssh "$1" "$join_command --node-name $1 --ignore-preflight-errors SystemVerification"
 }
 
@@ -54,11 +58,12 @@ each pull "$@"
 wait $initialising
 phase "init, pull"
 join_command=$($ssh "$control_plane" "kubeadm token create --ttl 15m --print-join-command")
+$ssh "$control_plane" "cat /etc/kubernetes/pki/ca.crt" >"$folder/ca.crt"
 each join "$@"
 phase join
 $ssh "$control_plane" "set -e
     cat >/root/manifests.yaml
-    for definitions in \$(ls /etc/kubernetes/kubestage/manifests/*/upstream-*/manifest.yaml 2>/dev/null); do
+    for definitions in \$(ls $kubestage/manifests/*/upstream-*/manifest.yaml 2>/dev/null); do
         $kubectl apply --server-side -f \$definitions
         $kubectl wait --for=condition=Established --timeout=60s -f \$definitions
     done
