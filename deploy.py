@@ -25,7 +25,7 @@ PHASES = [
     endpoint.install,
     control_plane.bring_up,
     volumes.keep,
-    join.workers,
+    join.hosts,
     network.install,
     certificates.keep,
     certificates.trust,

@@ -30,7 +30,8 @@ ENDPOINT_UNIT = "kubestage-endpoint.service"
 ENDPOINT_CONFIG = f"{OURS}/endpoint/haproxy.cfg"
 ENDPOINT_CA = f"{OURS}/endpoint/ca.crt"  # the cluster's, by which the balancer knows its API servers
 INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended well: admin.conf alone says nothing
-INIT_UNIT, JOIN_UNIT = "kubestage-init", "kubestage-join"  # transient systemd units in which kubeadm is at work
+# Transient systemd units in which kubeadm is at work.
+INIT_UNIT, JOIN_UNIT, LEAVE_UNIT = "kubestage-init", "kubestage-join", "kubestage-leave"
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
 RENEWING = f"{OURS}/renewing"  # there while kubeadm's certificates are renewed
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
@@ -59,16 +60,24 @@ APPLY = f"{KUBECTL} apply --server-side --force-conflicts --field-manager {FIELD
 
 
 def static_pod_pid(program: str) -> str:
-    """A command that prints the process id of the cluster's own `program`; nothing while none runs.
+    """A command that prints the process id of the cluster's own `program`; nothing while none runs."""
+    return _static_pod(program, "$2")
 
-    By containerd, as that of a kind or a vcluster on the same host bears the same name and has a containerd, or a
+
+def static_pod_container(program: str) -> str:
+    """As static_pod_pid(), the name of its container."""
+    return _static_pod(program, "$1")
+
+
+def _static_pod(program: str, column: str) -> str:
+    """By containerd, as that of a kind or a vcluster on the same host bears the same name and has a containerd, or a
     namespace in Kubernetes, of its own.
     """
     return (
         "{ ctr --namespace k8s.io containers list --quiet "
         f'\'labels."io.kubernetes.pod.namespace"==kube-system,labels."io.kubernetes.container.name"=={program}\'; '
         "ctr --namespace k8s.io tasks list; } 2>/dev/null "
-        "| awk 'NF == 1 { ours[$1] } $1 in ours && $3 == \"RUNNING\" { print $2 }'"
+        f"| awk 'NF == 1 {{ ours[$1] }} $1 in ours && $3 == \"RUNNING\" {{ print {column} }}'"
     )
 
 

@@ -1,4 +1,4 @@
-"""The control plane; the workers pull what they will run meanwhile."""
+"""The control plane of the cluster as it is; the hosts that are to join pull what they will run meanwhile."""
 
 from __future__ import annotations
 
@@ -29,30 +29,34 @@ def bring_up(plan: HostPlan) -> None:
     own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
     own_files = static_pods.host_files(settings) if plan.is_control_plane else []
     if plan.is_control_plane:
-        configuration = kubeadm.init_configuration(settings, plan.host_settings, plan.name, plan.address)
+        configuration = kubeadm.init_configuration(
+            settings, plan.host_settings, plan.name, plan.address, plan.apiserver_names
+        )
         files.files(
             files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *own_files], name="kubeadm's configuration"
         )
     operations.init_or_images(
+        first=plan.is_leader,
         control_plane=plan.is_control_plane,
         flags=own_flags,
         images=kubeadm.worker_images(settings),
         kubernetes_version=plan.host_settings.kubernetes_version,
-        name="kubeadm init; images on the workers",
+        name="kubeadm init; images on the others",
     )
-    if plan.is_control_plane:
+    if plan.is_control_plane and not plan.joins_control_plane:
         renewal.control_plane(
             due=plan.due.control_plane,
             address=plan.address,
             port=settings.api_port,
             timeout_s=settings.timeout_s(180),
             name="Certificates of the control plane",
+            _serial=True,  # the others serve meanwhile
         )
         kubelet_operations.service(
             configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
         )
         operations.apiserver_names(
-            wanted=kubeadm.apiserver_names(settings, plan.host_settings, plan.name, plan.address),
+            wanted=plan.apiserver_names,
             name="Names in the API's certificate",
         )
         static_pods_operations.manifests(
@@ -63,9 +67,14 @@ def bring_up(plan: HostPlan) -> None:
             port=settings.api_port,
             timeout_s=settings.timeout_s(180),
             name="API server, controller manager, scheduler, etcd",
+            _serial=True,
         )
+    if plan.is_leader:
         operations.kube_proxy(configuration=configuration, name="kube-proxy")
-        server = f"https://{plan.host_settings.public_address or plan.address}:{settings.api_port}"
+        servers = {
+            name: f"https://{plan.hosts[name].public_address or address}:{settings.api_port}"
+            for name, address in plan.control_plane.items()
+        }
         kubeconfig.own_copy(
-            path=plan.kubeconfig, server=server, cluster_name=settings.cluster_name, name="Your kubeconfig"
+            path=plan.kubeconfig, servers=servers, cluster_name=settings.cluster_name, name="Your kubeconfig"
         )

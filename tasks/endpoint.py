@@ -13,7 +13,6 @@ from kubestage.render import endpoint
 def install(plan: HostPlan) -> None:
     """The balancer, before what asks the API through it. Before a host knows the cluster's CA, it does not start."""
     settings = plan.settings
-    servers = [plan.addresses[name] for name in plan.checked.cluster.control_plane]
     apt.packages(
         packages=endpoint.PACKAGES,
         masked=endpoint.THEIR_UNITS,
@@ -21,6 +20,7 @@ def install(plan: HostPlan) -> None:
         name="haproxy",
     )
     files.files(
-        files=[endpoint.config(servers, settings.api_port), endpoint.unit()], name="Configuration of the endpoint"
+        files=[endpoint.config(plan.control_plane.values(), settings.api_port), endpoint.unit()],
+        name="Configuration of the endpoint",
     )
     systemd.services(units=endpoint.UNITS, reloads=True, name="Endpoint of the API")

@@ -1,4 +1,4 @@
-"""The workers."""
+"""The hosts that are not in the cluster yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from kubestage.render.kubeadm import timeouts
 
 @phase(
     "Join",
-    look_at="`/var/log/kubestage-join.log` on the worker; `journalctl -u kubelet` on the host",
+    look_at="`/var/log/kubestage-join.log` on the host; `journalctl -u kubelet` there",
     goes_on="`kubeadm join` goes on by itself, in the unit kubestage-join; the next run waits for it",
 )
-def workers(plan: HostPlan) -> None:
-    """All workers at once; then their kubelets are seen to."""
+def hosts(plan: HostPlan) -> None:
+    """One after the other of the control plane, all workers at once; then their kubelets are seen to."""
+    if plan.is_control_plane and not plan.is_leader:
+        kubeadm.join_control_plane(
+            control_plane=plan.speaker,
+            settings=plan.settings,
+            own=plan.host_settings,
+            address=plan.address,
+            timeout_s=plan.settings.timeout_s(60),
+            name="kubeadm join of the control plane",
+            _serial=True,
+        )
     if not plan.is_control_plane:
         kubeadm.join(
             control_plane=plan.speaker,
@@ -32,5 +42,6 @@ def workers(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(60),
             name="The kubelet's own certificate",
         )
+    if plan.joins_control_plane or not plan.is_control_plane:
         operations.service(configuration=kubelet.CONFIGURATION, timeout_s=plan.settings.timeout_s(60), name="kubelet")
     renewal.kubelet_server(due=plan.due.kubelet_server, name="The kubelet's serving certificate")

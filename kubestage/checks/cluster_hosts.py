@@ -15,11 +15,18 @@ RESERVATION = f"kube-system/{RESERVED_SERVICE}"
 
 
 def leader(cluster: Cluster, reports: Mapping[str, HostReport]) -> str:
-    """The name of the first control plane host whose API answers; else the first that is initialised, or is to be."""
-    known = [name for name in cluster.control_plane if name in reports]
-    answering = [name for name in known if reports[name].cluster]
-    initialised = [name for name in known if reports[name].initialized and reports[name].admin_conf]
-    return next(iter((*answering, *initialised, cluster.first)))
+    """The name of the first control plane host to which the API answers; else the first of the cluster, or to be.
+
+    Before others one that has led before: what the platform keeps on a disk, such as manifests, is on its already.
+    """
+    initialised = [
+        name
+        for name in cluster.control_plane
+        if name in reports and reports[name].initialized and reports[name].admin_conf
+    ]
+    answering = [name for name in initialised if reports[name].cluster]
+    led = [name for name in answering if reports[name].leads]
+    return next(iter((*led, *answering, *initialised, cluster.first)))
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class ClusterHosts:
         """Whether the host is of this very cluster, or a kubeadm of ours is at work there."""
         report = self.reports[name]
         if name in self.cluster.control_plane:
-            return (report.initialized and report.admin_conf) or report.running == INIT_UNIT
+            made = report.initialized and report.admin_conf and report.admin_ca == self.ca
+            return made or report.running in (INIT_UNIT, JOIN_UNIT)
         if report.kubelet_conf:
             return bool(self.ca) and report.kubelet_ca == self.ca
         return report.running == JOIN_UNIT

@@ -87,6 +87,7 @@ WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.silent_api,
     warnings.unknown_stack_objects,
     warnings.nodes_of_no_host,
+    warnings.even_control_plane,
     warnings.pressure,
     warnings.volumes_without_programs,
     warnings.private_address_of_a_tunnel,
@@ -111,7 +112,8 @@ class PreflightError(PyinfraError):
 class Checked:
     """A cluster that may be worked on.
 
-    `reports`: of the hosts that this run is for, and of the control plane. `addresses`: private addresses by host name;
+    `reports`: of the hosts that this run is for, and of the control plane. `members`: those of them that are in the
+    cluster. `addresses`: private addresses by host name;
     with --limit, one of a host that was not asked and has no private_address comes from its Node object, or is missing.
     `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
     name without its ending, "inventory" where there is no file; `folder`: that of the folder in which the cluster's own
@@ -122,6 +124,7 @@ class Checked:
     reports: dict[str, HostReport]
     addresses: dict[str, str]
     reserved_ports: tuple[int, ...]
+    members: frozenset[str]
     inventory: str
     folder: str = ""
 
@@ -133,7 +136,7 @@ class Checked:
     @property
     def speakers(self) -> list[str]:
         """The leader, then the other control plane hosts that are in the cluster."""
-        ready = [name for name in self.cluster.control_plane if name in self.reports and self.reports[name].admin_conf]
+        ready = [name for name in self.cluster.control_plane if name in self.members]
         return list(dict.fromkeys([self.leader, *ready]))
 
 
@@ -144,11 +147,11 @@ class _Once:
         self._lock = BoundedSemaphore()
         self._outcome: Checked | PyinfraError | None = None
 
-    def get(self, state: State) -> Checked:
+    def get(self, state: State, check: Callable[[State], Checked]) -> Checked:
         with self._lock:
             if self._outcome is None:
                 try:
-                    self._outcome = _check(state)
+                    self._outcome = check(state)
                 except PyinfraError as error:
                     self._outcome = error
         if isinstance(self._outcome, PyinfraError):
@@ -159,16 +162,25 @@ class _Once:
 _runs: WeakKeyDictionary[Inventory, _Once] = WeakKeyDictionary()
 
 
+def once(state: State, check: Callable[[State], Checked]) -> Checked:
+    """What `check` finds, or raises: by the first host of a run that asks, the same for all others."""
+    return _runs.setdefault(state.inventory, _Once()).get(state, check)
+
+
 def check(state: State) -> Checked:
     """Settings of all hosts, and the state of those that this run is for, checked once a run.
 
     Raises PreflightError with all problems of all hosts: first those of the settings, as hosts can't be judged by
     settings that are wrong, then those of the hosts.
     """
-    return _runs.setdefault(state.inventory, _Once()).get(state)
+    return once(state, _check)
 
 
-def _check(state: State) -> Checked:
+def gather(state: State) -> tuple[ClusterHosts, list[Problem]]:
+    """The settings and the hosts' reports, and a problem for each host that gave none though it is needed.
+
+    PreflightError where settings are wrong.
+    """
     inventory = state.inventory
     of_the_run = {ONLY, SKIP} & set(inventory.override_data)
     data = {
@@ -185,11 +197,30 @@ def _check(state: State) -> Checked:
     targeted = {host.name for host in inventory.get_active_hosts()}
     asked = [name for name in cluster.nodes if name in targeted or name in cluster.control_plane]
     reports, problems = _ask(state, cluster, asked)
-    if any(name in reports for name in cluster.control_plane):
+    hosts = ClusterHosts(cluster, reports)
+    if hosts.ca:  # else nobody could tell whether there is a cluster already: one that is silent may be of it
         for away in [problem for problem in problems if problem.where not in targeted]:
             logger.warning(f"{away.where} is of the control plane, and is left out: {away.reason}")
             problems.remove(away)
-    hosts = ClusterHosts(cluster, reports)
+    return hosts, problems
+
+
+def checked(state: State, hosts: ClusterHosts) -> Checked:
+    """What a run goes by, once nothing is wrong."""
+    members = frozenset(filter(hosts.is_member, hosts.reports))
+    return Checked(
+        hosts.cluster,
+        dict(hosts.reports),
+        hosts.addresses(),
+        hosts.reserved_ports(),
+        members,
+        *_names(state.inventory),
+    )
+
+
+def _check(state: State) -> Checked:
+    hosts, problems = gather(state)
+    cluster, reports = hosts.cluster, hosts.reports
     for rule in RULES:
         problems += rule(hosts)
     if problems:
@@ -204,7 +235,7 @@ def _check(state: State) -> Checked:
             logger.warning(line)
     if first := endings.first_to_end(hosts):
         logger.info(f"    {first}")
-    return Checked(cluster, reports, hosts.addresses(), hosts.reserved_ports(), *_names(inventory))
+    return checked(state, hosts)
 
 
 def _names(inventory: Inventory) -> tuple[str, str]:

@@ -25,15 +25,7 @@ def groups(cluster: Cluster) -> Iterator[Problem]:
             INVENTORY,
             f'there is no host in the group "{CONTROL_PLANE}"'
             + (f" (groups: {', '.join(sorted(others))})" if others else ""),
-            f'list the one control plane host as {CONTROL_PLANE} = [("cp1", {{...}})]',
-        )
-    elif len(leaders) > 1:
-        yield Problem(
-            INVENTORY,
-            "several control plane hosts are not supported yet",
-            f"leave one host in {CONTROL_PLANE}, and move the others to {WORKERS}",
-            CONTROL_PLANE,
-            leaders,
+            f'list a control plane host as {CONTROL_PLANE} = [("cp1", {{...}})]',
         )
     for host in leaders:
         if host in workers:
@@ -124,6 +116,13 @@ def kubernetes_version(cluster: Cluster, host: str, own: HostSettings) -> Iterat
         return cluster.wrong("kubernetes_version", reason, remedy, host)
 
     version = parse_version(own.kubernetes_version)
+    if host in cluster.control_plane and own.kubernetes_version != cluster.hosts[cluster.first].kubernetes_version:
+        yield wrong(
+            f"all hosts of the control plane have one version; {cluster.first} has "
+            f"{cluster.hosts[cluster.first].kubernetes_version}",
+            "set it once in group_data, for all hosts",
+        )
+        return
     if version < OLDEST_KUBERNETES:
         yield wrong("too old: kubeadm's configuration format v1beta4 came with 1.31", "set 1.31.0 or newer")
     first = cluster.first if cluster.control_plane else host

@@ -11,6 +11,7 @@ from kubestage.checks.wanted import packages as packages_of
 from kubestage.facts.host_report import KUBERNETES_PACKAGES, TOOLS, HostReport
 from kubestage.kubernetes import INIT_UNIT, INITIALIZED, RESET
 from kubestage.settings import HostSettings, Problem
+from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
 ARCHITECTURES = ("amd64", "arm64")
@@ -74,10 +75,18 @@ def size(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def membership(hosts: ClusterHosts) -> Iterator[Problem]:
     for name, _, report in hosts:
+        if report.uid == 0 and name not in hosts.cluster.control_plane and report.admin_ca == hosts.ca != "":
+            yield Problem(
+                name,
+                f"it is of this cluster's control plane, and a run can't make it one of the {WORKERS}",
+                f"put it back into {CONTROL_PLANE}",
+                "group",
+                WORKERS,
+            )
         if report.uid != 0 or hosts.is_member(name):
             continue
         if name in hosts.cluster.control_plane:
-            yield from _control_plane(name, report)
+            yield from _control_plane(hosts, name, report)
         elif report.kubelet_conf:
             if not hosts.ca and hosts.leader not in hosts.reports:
                 continue  # the control plane did not answer: that is a problem of its own
@@ -91,9 +100,27 @@ def membership(hosts: ClusterHosts) -> Iterator[Problem]:
             )
 
 
-def _control_plane(name: str, report: HostReport) -> Iterator[Problem]:
+def _control_plane(hosts: ClusterHosts, name: str, report: HostReport) -> Iterator[Problem]:
     left = report.debris or report.admin_conf or report.kubelet_conf
-    if left and report.ours:
+    if hosts.ca and {report.admin_ca, report.kubelet_ca} <= {"", hosts.ca}:
+        if report.kubelet_conf and not report.admin_conf:
+            yield Problem(
+                name,
+                f"it is a worker of this cluster, and a run can't make it one of the {CONTROL_PLANE}",
+                f"put it back into {WORKERS}; or drain the node, give on {name}: {RESET} ; then run the deploy again",
+                "group",
+                CONTROL_PLANE,
+            )
+        return  # what a join that was ended has left is mended by the next one
+    if hosts.ca and hosts.leader != name and report.initialized and report.admin_conf:
+        yield Problem(
+            name,
+            f"it is of the control plane of another cluster than {hosts.leader}",
+            f"check that this is the right machine; to give up its cluster: {RESET}",
+            "API server in kubelet.conf",
+            report.kubelet_server,
+        )
+    elif left and report.ours:
         yield Problem(
             name,
             f"an earlier `kubeadm init` did not come to its end; its log is /var/log/{INIT_UNIT}.log"

@@ -47,6 +47,16 @@ def nodes_of_no_host(hosts: ClusterHosts) -> Iterator[str]:
         )
 
 
+def even_control_plane(hosts: ClusterHosts) -> Iterator[str]:
+    """https://etcd.io/docs/v3.6/faq/, "Why an odd number of cluster members?"."""
+    number = len(hosts.cluster.control_plane)
+    if number % 2 == 0:
+        yield (
+            f"The control plane has {number} hosts, and works while {number // 2 + 1} of them do: it outlives the loss "
+            f"of {number // 2 - 1}, as one of {number - 1} does. Take one more, or one less"
+        )
+
+
 def pressure(hosts: ClusterHosts) -> Iterator[str]:
     """By the Node objects; a kubelet goes on telling of it for some minutes after it is over."""
     for node, pressures in (hosts.living.pressures if hosts.living else {}).items():

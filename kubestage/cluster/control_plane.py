@@ -99,9 +99,9 @@ class ControlPlane:
             gevent.sleep(_AGAIN_S)
         return answer
 
-    def run(self, command: str) -> tuple[bool, str]:
+    def run(self, command: str, stdin: str = "") -> tuple[bool, str]:
         """Run it there: whether it succeeded, and its standard output. Nothing is printed or logged."""
-        return run_on(self._host, command)
+        return run_on(self._host, command, stdin)
 
     def run_once(self, command: str) -> tuple[bool, str]:
         """As run(), for what all hosts of a run share: the first who wants it has it run."""

@@ -25,7 +25,7 @@ def operation() -> Callable[[Made[P]], PyinfraOperation[P]]:
         def called(*arguments: Any, **named: Any) -> Any:
             if not answers.is_foretelling():
                 return added(*arguments, **named)
-            own = {key: value for key, value in named.items() if key != "name"}
+            own = {key: value for key, value in named.items() if key != "name" and not key.startswith("_")}
             return answers.begin(function(*arguments, **own))
 
         return cast(PyinfraOperation[P], called)

@@ -13,6 +13,7 @@ from kubestage.cluster.control_plane import ControlPlane
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.facts.unknown import Unknown
+from kubestage.render import kubeadm
 from kubestage.settings import ClusterSettings, HostSettings
 from kubestage.stacks.storage import STORAGE_CLASS
 
@@ -61,6 +62,21 @@ class HostPlan:
     @property
     def is_control_plane(self) -> bool:
         return self.name in self.checked.cluster.control_plane
+
+    @property
+    def joins_control_plane(self) -> bool:
+        """Whether the host was not of the control plane yet when the run began, and will be by a join."""
+        return self.is_control_plane and not self.is_leader and self.name not in self.checked.members
+
+    @property
+    def control_plane(self) -> Mapping[str, str]:
+        """The private addresses of the control plane's hosts by name, as far as they are known."""
+        return {name: self.addresses[name] for name in self.checked.cluster.control_plane if name in self.addresses}
+
+    @property
+    def apiserver_names(self) -> list[str]:
+        """What settings put into every API server's certificate; see kubeadm.apiserver_names()."""
+        return kubeadm.apiserver_names(self.settings, self.hosts, self.control_plane)
 
     @property
     def acts_for_all(self) -> bool:

@@ -17,12 +17,12 @@ from kubestage.facts.framed import framed, unframed
 from kubestage.hidden import Hidden
 
 
-def run_on(other: Host, command: str) -> tuple[bool, str]:
+def run_on(other: Host, command: str, stdin: str = "") -> tuple[bool, str]:
     """Run `command` on `other`, with its own way to root: sudo by host data or by the command line, a password or none.
 
     Returns whether it succeeded, and its standard output, without what a login prints. Nothing is printed or logged.
     """
-    succeeded, output = _run(other, framed(command))
+    succeeded, output = _run(other, framed(command), **({"_stdin": Hidden(stdin)} if stdin else {}))
     try:
         lines = unframed(output.stdout_lines)
     except ValueError:

@@ -15,22 +15,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyinfra.api.exceptions import PyinfraError
 
+from kubestage.checks import removal
 from kubestage.cluster.folder import REBUILDS
 from kubestage.cluster.inventory import CHECKOUT, Target, TargetError, read
 from kubestage.commands import known_hosts
 from kubestage.commands.api import Api, connected
 from kubestage.commands.inside import volume_rows
 from kubestage.commands.remote import PYINFRA, deploy, shell
+from kubestage.facts.etcd import EtcdAnswering, EtcdMembers, etcdctl
+from kubestage.facts.framed import Fact
+from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
 from kubestage.stacks.catalogue import chosen
 from kubestage.stacks.registry import CLAIM, NAMESPACE
+
+T = TypeVar("T")
 
 STEP_S = 900  # what a provider's step may take
 DRAIN_S = 300
@@ -107,9 +113,8 @@ def _rebuild(target: Target, given: argparse.Namespace) -> int:
     images = {name: given.image or target.cluster.hosts[name].rebuild_image for name in names}
     held = {} if given.destroy_cluster else _volumes(target, [name for name in names if not begun[name].done])
     _ask(target, names, machines, held, given)
-    # Of a new cluster nothing is to be kept; else the pods of some find a place on the others.
-    size = len(names) if given.destroy_cluster else _at_once(target, names)
-    for group in (names[first : first + size] for first in range(0, len(names), size)):
+    # Of a new cluster nothing is to be kept.
+    for group in [names] if given.destroy_cluster else _groups(target, names):
         if not given.destroy_cluster:
             _leave(target, [begun[name] for name in group])
         _each(group, lambda name: _replace(begun[name], machines[name], known[name], images[name]))
@@ -133,9 +138,10 @@ def _chosen(target: Target, hosts: Sequence[str], whole: bool) -> list[str]:
             "--destroy-cluster: a new cluster is made of blank hosts alone, and not all were named\n"
             f"    -> name them all: {' '.join(target.cluster.nodes)}"
         )
-    if leaders and not whole:
+    if set(leaders) == set(target.cluster.control_plane) and not whole:
+        only = "it is the only" if len(leaders) == 1 else "they are all of the"
         raise TargetError(
-            f"{leaders[0]}: it is the only control plane: the cluster, with all that is in it, would be gone with it\n"
+            f"{', '.join(leaders)}: {only} control plane: the cluster, with all that is in it, would be gone with it\n"
             f"    -> to make a new one: --destroy-cluster {' '.join(target.cluster.nodes)}"
         )
     return names
@@ -197,6 +203,14 @@ def _at_once(target: Target, names: Sequence[str]) -> int:
     return max(1, min(wanted, room - 1))
 
 
+def _groups(target: Target, names: Sequence[str]) -> list[list[str]]:
+    """Those that are rebuilt at a time: a host of the control plane by itself, of the workers some."""
+    alone = [[name] for name in names if name in target.cluster.control_plane]
+    workers = [name for name in names if name not in target.cluster.control_plane]
+    size = _at_once(target, workers) if workers else 1
+    return [*alone, *(workers[first : first + size] for first in range(0, len(workers), size))]
+
+
 def _each(names: Sequence[str], work: Callable[[str], None]) -> None:
     """Do it for all of them side by side; what went wrong with the first of them is raised once all have ended."""
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
@@ -207,15 +221,16 @@ def _each(names: Sequence[str], work: Callable[[str], None]) -> None:
 def _leave(target: Target, rebuilds: Sequence[Rebuild]) -> None:
     """Take the nodes out of the cluster, one after the other; no pod moves to one of them that is still to go."""
     going = [rebuild.host for rebuild in rebuilds if "drain" not in rebuild.done]
+    speaker = next(name for name in target.cluster.control_plane if name not in {each.host for each in rebuilds})
     if len(going) > 1:
-        _kubectl(target, f"cordon {' '.join(going)} 2>&1", "kubectl get nodes")
+        _kubectl(target, speaker, f"cordon {' '.join(going)} 2>&1", "kubectl get nodes")
     for rebuild in rebuilds:
-        _leave_one(target, rebuild)
+        _leave_one(target, speaker, rebuild)
         if rebuild is not rebuilds[-1]:
-            rebuild.step("wait for the stacks", partial(_await_stacks, target))
+            rebuild.step("wait for the stacks", partial(_await_stacks, target, speaker))
 
 
-def _await_stacks(target: Target) -> None:
+def _await_stacks(target: Target, speaker: str) -> None:
     """Until no Deployment of a stack lacks a replica: the next node may have its last one.
 
     Not the registry's, whose volume may lie on a node that is to go: that was told.
@@ -225,11 +240,11 @@ def _await_stacks(target: Target) -> None:
     seconds = target.cluster.common.timeout_s(DRAIN_S)
     for each in wanted:
         command = f"-n {each.namespace} rollout status deployment/{each.name} --timeout {seconds}s"
-        _kubectl(target, f"{command} 2>&1", f"kubectl -n {each.namespace} describe pods; then run again")
+        _kubectl(target, speaker, f"{command} 2>&1", f"kubectl -n {each.namespace} describe pods; then run again")
 
 
-def _leave_one(target: Target, rebuild: Rebuild) -> None:
-    """Take the node out of the cluster."""
+def _leave_one(target: Target, speaker: str, rebuild: Rebuild) -> None:
+    """Take the node out of the cluster, which `speaker` is asked to do."""
     name = rebuild.host
 
     def drain() -> None:
@@ -238,7 +253,9 @@ def _leave_one(target: Target, rebuild: Rebuild) -> None:
             return
         seconds = target.cluster.common.timeout_s(DRAIN_S)
         command = f"drain {name} --ignore-daemonsets --delete-emptydir-data --timeout {seconds}s"
-        _kubectl(target, f"{command} 2>&1", f"kubectl {command}, by hand, shows what is in the way; then run again")
+        _kubectl(
+            target, speaker, f"{command} 2>&1", f"kubectl {command}, by hand, shows what is in the way; then run again"
+        )
 
     rebuild.step("drain", drain)
     # With its pods: a node that is back within a minute under this name would have them, and count their restarts.
@@ -247,10 +264,38 @@ def _leave_one(target: Target, rebuild: Rebuild) -> None:
         "remove the node",
         lambda: _kubectl(
             target,
+            speaker,
             f"delete node {name} --ignore-not-found 2>&1 && {KUBECTL} {pods} 2>&1",
             f"kubectl describe node {name}",
         ),
     )
+    if name in target.cluster.control_plane:
+        rebuild.step("leave etcd", partial(_leave_etcd, target, speaker, name))
+
+
+def _leave_etcd(target: Target, speaker: str, name: str) -> None:
+    """While it lives: else it would count among those of which most have to answer."""
+    members, answering = _asked(target, speaker, EtcdMembers()), _asked(target, speaker, EtcdAnswering())
+    if isinstance(members, Unknown) or isinstance(answering, Unknown):
+        raise TargetError(f"{speaker}: etcd does not say which members it has\n    -> see that it runs: make status")
+    going = {member.address for member in members if member.name == name}
+    names = {member.address: member.name for member in members}
+    for problem in removal.quorum(names, [*names], answering, going):
+        raise TargetError(str(problem))
+    for member in members:
+        if member.name == name:
+            _on(
+                target,
+                speaker,
+                "etcdctl member remove",
+                etcdctl(f"member remove {member.number}"),
+                etcdctl("endpoint health --cluster"),
+            )
+
+
+def _asked(target: Target, speaker: str, fact: Fact[T]) -> T:
+    _, output = shell(target, speaker, fact.ask())
+    return fact.parse(output.splitlines())
 
 
 def _replace(rebuild: Rebuild, machine: Machine, known: known_hosts.Known, image: str) -> None:
@@ -307,9 +352,13 @@ def _node(api: Api, name: str) -> Mapping[str, Any]:
     return next((node for node in api.items("/api/v1/nodes") if node["metadata"]["name"] == name), {})
 
 
-def _kubectl(target: Target, words: str, remedy: str) -> None:
-    """Run it on the control plane."""
-    succeeded, output = shell(target, target.first, f"{KUBECTL} {words}")
+def _kubectl(target: Target, speaker: str, words: str, remedy: str) -> None:
+    _on(target, speaker, f"kubectl {words.split()[0]}", f"{KUBECTL} {words}", remedy)
+
+
+def _on(target: Target, name: str, what: str, command: str, remedy: str) -> None:
+    """Run the command on a host; TargetError that calls it `what`."""
+    succeeded, output = shell(target, name, command)
     if not succeeded:
         last = "\n    ".join(output.splitlines()[-5:]) or "no answer"
-        raise TargetError(f"{target.first}: kubectl {words.split()[0]}: {last}\n    -> {remedy}")
+        raise TargetError(f"{name}: {what}: {last}\n    -> {remedy}")

@@ -19,9 +19,12 @@ from kubestage.kubernetes import (
     APISERVER_KEY,
     CLUSTER_CA,
     FIELD_MANAGER,
+    INIT_UNIT,
     INITIALIZED,
+    JOIN_UNIT,
     KUBECTL,
     KUBELET_CONF,
+    LEAVE_UNIT,
     STACK_LABEL,
 )
 
@@ -30,7 +33,7 @@ from kubestage.kubernetes import (
 class KubeadmState:
     """How far kubeadm has come on a host.
 
-    `running`: the unit of ours in which `kubeadm init` or `kubeadm join` is at work now, else "".
+    `running`: the unit of ours in which kubeadm is at work now, else "".
     `debris`: what a kubeadm that did not end well leaves: a CA, manifests or a bootstrap kubeconfig.
     """
 
@@ -54,7 +57,7 @@ class Kubeadm(Fact[KubeadmState]):
             f"test -f {KUBELET_CONF} && echo kubelet_conf; "
             "for f in pki/ca.crt bootstrap-kubelet.conf manifests/kube-apiserver.yaml; do "
             "if test -e /etc/kubernetes/$f; then echo debris; break; fi; done; "
-            "for unit in kubestage-init kubestage-join; do "
+            f"for unit in {INIT_UNIT} {JOIN_UNIT} {LEAVE_UNIT}; do "
             "if systemctl --quiet is-active $unit; then echo running $unit; fi; done; true"
         )
 
@@ -239,6 +242,27 @@ class WorkloadsReady(Fact[Ready | Unknown]):
             if generation == observed and wanted and all(wanted - missing <= number <= wanted for number in found):
                 workloads.add(Workload(namespace, kind, name))
         return Ready(frozenset(workloads), frozenset(apis))
+
+
+class NodeVolumes(Fact[dict[str, str] | Unknown]):
+    """The PersistentVolumes that no other node than this one can have -> the "namespace/claim" that each is of."""
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def ask(self, node: str) -> str:
+        path = (
+            "{range .items[*]}volume {.metadata.name} {.spec.claimRef.namespace}/{.spec.claimRef.name} "
+            '{.spec.nodeAffinity.required.nodeSelectorTerms[*].matchExpressions[*].values[*]}{"\\n"}{end}'
+        )
+        return or_unknown(f"{KUBECTL} get persistentvolumes --request-timeout 10s -o jsonpath={shlex.quote(path)}") + (
+            f" | awk '/^unknown/ || $4 == \"{node}\" && NF == 4'"
+        )
+
+    def parse(self, output: Sequence[str]) -> dict[str, str] | Unknown:
+        lines = list(output)
+        return unknown(lines) or dict(line.split()[1:3] for line in lines)
 
 
 class ImagesPresent(Fact[list[str]]):

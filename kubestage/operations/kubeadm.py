@@ -7,6 +7,7 @@ that started them is killed, and the next run waits for them instead of starting
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,14 +40,22 @@ from kubestage.kubernetes import (
     KUBEADM_CONFIG,
     KUBECTL,
     KUBELET_CONF,
+    LEAVE_UNIT,
     OURS,
     RESET,
     STATIC_PODS_WORKED,
 )
+from kubestage.operations import etcd
 from kubestage.operations.files import put
 from kubestage.operations.static_pods import checked
 from kubestage.operations.transient import in_unit
-from kubestage.render.kubeadm import discovery, join_configuration
+from kubestage.render.kubeadm import (
+    certificates_upload,
+    control_plane_join_configuration,
+    discovery,
+    join_configuration,
+)
+from kubestage.settings import ClusterSettings, HostSettings
 
 TOKEN_TTL = "15m"
 
@@ -86,8 +95,11 @@ def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, N
 
 
 @operation()
-def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringCommand, None, None]:
-    """Pull ahead of need `images` and those of kubeadm's own that a worker runs; not where it has joined."""
+def pull(images: Sequence[str], kubernetes_version: str, control_plane: bool) -> Generator[StringCommand, None, None]:
+    """Pull ahead of need `images` and those of kubeadm's own that the host will run; not where it has joined.
+
+    `control_plane`: whether it will be of that, or a worker.
+    """
     if ask(Kubeadm).kubelet_conf:
         host.noop("has joined")
         return
@@ -97,7 +109,7 @@ def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringComm
         return
     yield StringCommand(
         f"for image in $(kubeadm config images list --kubernetes-version {kubernetes_version}",
-        "| grep -E 'kube-proxy|coredns')",
+        f"| grep -E '{'.' if control_plane else 'kube-proxy|coredns'}')",
         *images,
         "; do ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d $image >/dev/null || exit; done",
     )
@@ -105,13 +117,17 @@ def pull(images: Sequence[str], kubernetes_version: str) -> Generator[StringComm
 
 @operation()
 def init_or_images(
-    control_plane: bool, flags: Mapping[str, Sequence[str]], images: Sequence[str], kubernetes_version: str
+    first: bool,
+    control_plane: bool,
+    flags: Mapping[str, Sequence[str]],
+    images: Sequence[str],
+    kubernetes_version: str,
 ) -> Generator[StringCommand, None, None]:
-    """Initialise the control plane while the workers pull: hosts work at the same time only within one operation."""
-    if control_plane:
+    """Initialise the `first` host while the others pull: hosts work at the same time only within one operation."""
+    if first:
         yield from init._inner(flags)
     else:
-        yield from pull._inner(images, kubernetes_version)
+        yield from pull._inner(images, kubernetes_version, control_plane)
 
 
 MINT = f"kubeadm token create --ttl {TOKEN_TTL} && cat {CLUSTER_CA}"
@@ -125,9 +141,9 @@ class Invitation:
     ca: str
 
 
-def invitation(control_plane: ControlPlane) -> Invitation:
-    """One a run, minted when the first worker needs it."""
-    minted, output = control_plane.run_once(MINT)
+def invitation(control_plane: ControlPlane, anew: bool = False) -> Invitation:
+    """One a run, minted when the first worker needs it; or one that is `anew`."""
+    minted, output = control_plane.run(MINT) if anew else control_plane.run_once(MINT)
     token = re.search(r"^[a-z0-9]{6}\.[a-z0-9]{16}$", output, re.MULTILINE)
     ca = re.search(r"^-----BEGIN CERTIFICATE-----$.*?^-----END CERTIFICATE-----$", output, re.MULTILINE | re.DOTALL)
     if not (minted and token and ca):
@@ -172,20 +188,101 @@ def join(
     if state.debris:
         yield StringCommand("kubeadm reset --force")
     given = invitation(control_plane)
-    config = join_configuration(given.token, host.name, node_ip, ignore_preflight, waits)
-    yield put(
+    yield _invited(given, join_configuration(given.token, host.name, node_ip, ignore_preflight, waits))
+    yield in_unit(JOIN_UNIT, _JOIN, KUBELET_CONF)
+    yield registered
+
+
+def _invited(given: Invitation, configuration: str) -> StringCommand:
+    """What a join goes by, on the host."""
+    return put(
         [
-            HostFile(JOIN_CONFIG, config, mode="600"),
+            HostFile(JOIN_CONFIG, configuration, mode="600"),
             HostFile(DISCOVERY, discovery(given.ca)),
             HostFile(ENDPOINT_CA, given.ca),
         ]
     )
-    script = (
-        f"{FORGET_POD_NETWORK} && systemctl restart {ENDPOINT_UNIT} && kubeadm join --config {JOIN_CONFIG}; "
-        f"result=$?; rm -f {JOIN_CONFIG} {DISCOVERY}; exit $result"
-    )
-    yield in_unit(JOIN_UNIT, script, KUBELET_CONF)
+
+
+_JOIN = (
+    f"{FORGET_POD_NETWORK} && systemctl restart {ENDPOINT_UNIT} && kubeadm join --config {JOIN_CONFIG}; "
+    f"result=$?; rm -f {JOIN_CONFIG} {DISCOVERY}; exit $result"
+)
+
+
+@operation()
+def join_control_plane(
+    control_plane: ControlPlane, settings: ClusterSettings, own: HostSettings, address: str, timeout_s: int
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Make this host one more of the control plane, under its own name; its private address is `address`.
+
+    One after the other: etcd takes one new member at a time. What is left of an earlier time goes first: of a join that
+    was ended, or of the host before it was rebuilt, its Node object and its dead member of etcd. A host whose Node
+    object is gone was taken out of the cluster: whatever it has is reset.
+    """
+    state = ask(Kubeadm)
+    nodes = control_plane.ask(Nodes)
+    joined = state.initialized and state.admin_conf and state.running != JOIN_UNIT
+    if joined and (isinstance(nodes, Unknown) or host.name in nodes):
+        host.noop("is of the control plane")
+        return
+    if not host.state.is_executing or isinstance(nodes, Unknown):
+        yield StringCommand("kubeadm join --control-plane")
+        return
+    registered = call(_await_node, control_plane, host.name, timeout_s)
+    if state.running == JOIN_UNIT:
+        yield in_unit(JOIN_UNIT, "", INITIALIZED)
+        yield registered
+        return
+    if state.debris or state.admin_conf or state.kubelet_conf:
+        yield StringCommand(f"rm -rf {INITIALIZED} {STATIC_PODS_WORKED} && kubeadm reset --force")
+    yield call(_remove_members, control_plane, address)
+    if host.name in nodes:
+        yield call(_delete_node, control_plane, host.name)
+    key = secrets.token_hex(32)
+    try:
+        given = invitation(control_plane, anew=True)
+        _upload_certificates(control_plane, key, own.kubernetes_version)
+        yield _invited(given, control_plane_join_configuration(settings, own, host.name, address, given.token, key))
+        yield in_unit(
+            JOIN_UNIT, _JOIN.replace("; exit", f"; test $result != 0 || touch {INITIALIZED}; exit"), INITIALIZED
+        )
+    finally:  # also when it failed: pyinfra closes an operation that has
+        control_plane.run(_FORGET_CERTIFICATES)
     yield registered
+
+
+def _remove_members(control_plane: ControlPlane, address: str) -> None:
+    """The members of etcd that nobody is: of a host that is about to join, and of joins that came to no end.
+
+    kubeadm leaves them there (1.36, cmd/phases/reset/removeetcdmember.go), and etcd takes one at a time that has no
+    vote yet.
+    """
+    for member in etcd.members(control_plane):
+        if member.address == address or (member.is_learner and not member.name):
+            etcd.remove(control_plane, member)
+
+
+def _upload_certificates(control_plane: ControlPlane, key: str, kubernetes_version: str) -> None:
+    """The CAs and their keys into the cluster, encrypted by `key`, for a host that joins with it."""
+    uploaded, _ = control_plane.run(
+        # kubeadm could not open one that is a socket, as sshd's are.
+        "cat | kubeadm init phase upload-certs --upload-certs --skip-certificate-key-print --config /dev/stdin",
+        stdin=certificates_upload(key, kubernetes_version),
+    )
+    if not uploaded:
+        raise OperationError(
+            f"{control_plane.name}: the certificates for a host that joins could not be put into the cluster. "
+            "See there: kubeadm init phase upload-certs --upload-certs --skip-certificate-key-print"
+        )
+
+
+# The Secret belongs to a token, which would have it deleted two hours later.
+_FORGET_CERTIFICATES = (
+    f"certificates='--namespace kube-system secret --ignore-not-found kubeadm-certs'; "
+    f"owner=$({KUBECTL} get $certificates --output jsonpath='{{.metadata.ownerReferences[*].name}}'); "
+    f"{KUBECTL} delete $certificates $owner"
+)
 
 
 # A Node object that was deleted and has registered again may have other pod addresses: those of the pods that ran
@@ -219,6 +316,16 @@ def _await_node(control_plane: ControlPlane, name: str, timeout_s: int) -> None:
             f"{name}: the kubelet was started, and its Node was not there {timeout_s} s later. "
             f"See there: journalctl -u kubelet"
         )
+
+
+@operation()
+def no_membership() -> Generator[StringCommand, None, None]:
+    """Make this host be of no cluster: what kubeadm has made here goes, a control plane's member of etcd among it."""
+    state = ask(Kubeadm)
+    if state.admin_conf or state.kubelet_conf or state.debris or state.running == LEAVE_UNIT:
+        yield in_unit(LEAVE_UNIT, f"{RESET} && {FORGET_POD_NETWORK}")
+    else:
+        host.noop("is of no cluster")
 
 
 @operation()

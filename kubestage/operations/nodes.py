@@ -39,6 +39,60 @@ def readiness(
         host.noop(f"Ready: {', '.join(names)}")
 
 
+@operation()
+def cordon(control_plane: ControlPlane, names: Sequence[str]) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Have no new pod come to the nodes `names`, as far as they are nodes."""
+    nodes = _nodes(control_plane)
+    open_ones = [name for name in names if name in nodes and not nodes[name].get("spec", {}).get("unschedulable")]
+    if open_ones:
+        yield control_plane.command(f"{KUBECTL} cordon {' '.join(open_ones)} >/dev/null")
+    else:
+        host.noop("no new pod comes to them")
+
+
+@operation()
+def no_pods(
+    control_plane: ControlPlane, node: str, timeout_s: int
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Drain the node, within `timeout_s`. One that is not Ready can't tell its pods to end: they go with its Node."""
+    found = _nodes(control_plane).get(node)
+    if found is None or not _is_ready(found):
+        host.noop(f"{node} is no node" if found is None else f"{node} is not Ready, and is not drained")
+    else:
+        yield control_plane.command(drain(node, timeout_s))
+
+
+def drain(node: str, timeout_s: int) -> str:
+    """The command; where it fails, it says which pods are left there, and which budgets allow of no disruption."""
+    budgets = (
+        "{range .items[?(@.status.disruptionsAllowed==0)]}{.metadata.namespace}/{.metadata.name}: "
+        'at least {.status.desiredHealthy} of {.status.expectedPods}{"\\n"}{end}'
+    )
+    return (
+        f"{KUBECTL} drain {node} --ignore-daemonsets --delete-emptydir-data --timeout {timeout_s}s >/dev/null || {{ "
+        f"echo 'Within {timeout_s} s these pods did not leave {node} (those of DaemonSets stay):' >&2; "
+        f"{KUBECTL} get pods --all-namespaces --field-selector spec.nodeName={node} >&2; "
+        "echo 'PodDisruptionBudgets that allow of no disruption now:' >&2; "
+        f"{KUBECTL} get poddisruptionbudgets --all-namespaces --output jsonpath={shlex.quote(budgets)} >&2; exit 1; }}"
+    )
+
+
+@operation()
+def no_node(control_plane: ControlPlane, node: str) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Delete the Node object, and its pods at once: nobody else would tell of their end."""
+    known = control_plane.ask(Nodes)
+    if isinstance(known, Unknown) or node in known:
+        yield control_plane.command(delete(node))
+    else:
+        host.noop(f"{node} is no node")
+
+
+def delete(node: str) -> str:
+    """The command."""
+    pods = f"delete pods --all-namespaces --field-selector spec.nodeName={node} --force --grace-period 0"
+    return f"{KUBECTL} delete node {node} --ignore-not-found && {KUBECTL} {pods} 2>&1"
+
+
 def _nodes(control_plane: ControlPlane) -> Mapping[str, Mapping[str, Any]]:
     """The Node objects; while a run looks ahead and the API does not answer, none: all is foretold to change."""
     nodes = control_plane.ask(Nodes)

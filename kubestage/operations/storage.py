@@ -6,12 +6,15 @@ import shlex
 from collections.abc import Generator, Mapping
 
 from pyinfra import host, logger
-from pyinfra.api import OperationError, StringCommand
+from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
 from kubestage.cluster.answers import ask
+from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation
 from kubestage.facts.files import EmptyFolder, Missing
+from kubestage.facts.kubernetes import NodeVolumes
 from kubestage.facts.unknown import Unknown
+from kubestage.kubernetes import KUBECTL
 
 
 @operation()
@@ -36,6 +39,25 @@ def folders(volumes: Mapping[str, str] | Unknown) -> Generator[StringCommand, No
     names = " ".join(map(shlex.quote, lost))
     # Nothing for the host's own users in the folder of them all, and no other folder of an odd mode.
     yield StringCommand(f'for f in {names}; do mkdir -p -m 0700 "${{f%/*}}" && mkdir -m 0777 "$f" || exit; done')
+
+
+@operation()
+def no_volumes(control_plane: ControlPlane, node: str) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Delete the volumes that lay on a node that is gone, with their claims: no pod could have them anywhere else.
+
+    The provisioner could not: it would do it on that node.
+    """
+    volumes = control_plane.ask(NodeVolumes, node=node)
+    if isinstance(volumes, Unknown) or not volumes:
+        host.noop(f"no volume is bound to {node}")
+        return
+    for volume, claim in volumes.items():
+        namespace, _, name = claim.partition("/")
+        yield control_plane.command(
+            f"{KUBECTL} delete persistentvolume {volume} --wait=false && "
+            f"{KUBECTL} --namespace {namespace} delete persistentvolumeclaim {name} --ignore-not-found --wait=false && "
+            f'{KUBECTL} patch persistentvolume {volume} --type merge --patch \'{{"metadata":{{"finalizers":null}}}}\''
+        )
 
 
 @operation()

@@ -27,6 +27,7 @@ from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_state
 from pyinfra_cli import cli
 
+from kubestage.cluster import unreached
 from kubestage.cluster.folder import STATE, folder_name
 from kubestage.output import lines
 from kubestage.output.caught import Handler, Stream
@@ -59,6 +60,7 @@ class Output:
     def __init__(self, state: State, given: dict[str, Any]) -> None:
         self._state = state
         self._inventory: str = given["inventory"]
+        self._goes_on_without = any(Path(name).name in unreached.RUNS for name in given["operations"])
         self._looks_only: bool = given["dry"] or (given["json_output"] and not given["yes"])
         self._verbosity: int = given["verbosity"]
         self._is_verbose = bool(given["verbosity"] or given["debug"] or given["debug_all"])
@@ -113,6 +115,8 @@ class Output:
     def _listen(self) -> None:
         """The inventory has been read, and pyinfra is about to connect."""
         self._state.add_callback_handler(self._watch)  # type: ignore[no-untyped-call]
+        if self._goes_on_without:
+            unreached.allow(self._state)
         # Without -y pyinfra would ask whether to go on after a failure, and take an empty line for a yes.
         self._state.should_raise_failed_hosts = None
         inventory = self._state.inventory

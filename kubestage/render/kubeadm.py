@@ -25,9 +25,16 @@ _TIMEOUTS = {
 }
 
 
-def apiserver_names(settings: ClusterSettings, own: HostSettings, name: str, address: str) -> list[str]:
-    """What settings put into the API server's certificate, beside kubeadm's own names; sorted."""
-    return sorted({each for each in (address, name, own.public_address, *settings.api_extra_sans) if each})
+def apiserver_names(
+    settings: ClusterSettings, hosts: Mapping[str, HostSettings], addresses: Mapping[str, str]
+) -> list[str]:
+    """What settings put into every API server's certificate, beside kubeadm's own names; sorted.
+
+    `addresses`: the private ones of the control plane's hosts by name; of `hosts`, their own settings. All of them, so
+    that the cluster's configuration is one for all, and a kubeconfig may name any of them.
+    """
+    public = {hosts[name].public_address for name in addresses}
+    return sorted({*addresses, *addresses.values(), *public, *settings.api_extra_sans} - {""})
 
 
 def worker_images(settings: ClusterSettings) -> list[str]:
@@ -40,20 +47,23 @@ def timeouts(settings: ClusterSettings) -> dict[str, str]:
     return {name: f"{settings.timeout_s(seconds)}s" for name, seconds in _TIMEOUTS.items()}
 
 
-def init_configuration(settings: ClusterSettings, own: HostSettings, name: str, address: str) -> str:
-    """YAML for `kubeadm init --config` on the control plane host `name`, whose private address is `address`."""
-    node = _node_registration(name, address, own.kubeadm_ignore_preflight)
-    if settings.schedule_on_control_plane:
-        node["taints"] = []  # left out, kubeadm puts its own
+def init_configuration(
+    settings: ClusterSettings, own: HostSettings, name: str, address: str, names: Sequence[str]
+) -> str:
+    """YAML for `kubeadm init --config` on the control plane host `name`, whose private address is `address`.
+
+    `names`: apiserver_names().
+    """
+    node = _control_plane_registration(settings, own, name, address)
     components = static_pods.components(settings)
-    components["apiServer"]["certSANs"] = apiserver_names(settings, own, name, address)
+    components["apiServer"]["certSANs"] = list(names)
     documents: list[dict[str, Any]] = [
         {
             "apiVersion": _API,
             "kind": "InitConfiguration",
             # A token is in use for seconds only: one is minted for each run that joins a host.
             "bootstrapTokens": [{"ttl": "1m0s"}],
-            "localAPIEndpoint": {"advertiseAddress": address, "bindPort": settings.api_port},
+            "localAPIEndpoint": _local_endpoint(settings, address),
             "nodeRegistration": node,
             "timeouts": timeouts(settings),
         },
@@ -115,6 +125,38 @@ def join_configuration(
     By a file for discovery, whose server is what the kubelet talks to from then on; that of the cluster's own
     cluster-info would be (kubeadm 1.36, discovery/file).
     """
+    return _joining(token, waits, nodeRegistration=_node_registration(name, address, ignore_preflight))
+
+
+def control_plane_join_configuration(
+    settings: ClusterSettings, own: HostSettings, name: str, address: str, token: str, certificate_key: str
+) -> str:
+    """As join_configuration(), of a host of the control plane; `certificate_key`: see certificates_upload()."""
+    return _joining(
+        token,
+        timeouts(settings),
+        controlPlane={
+            "certificateKey": certificate_key,
+            "localAPIEndpoint": _local_endpoint(settings, address),  # else it would be the default route's address
+        },
+        nodeRegistration=_control_plane_registration(settings, own, name, address),
+    )
+
+
+def certificates_upload(certificate_key: str, kubernetes_version: str) -> str:
+    """YAML for `kubeadm init phase upload-certs --config`: the CAs' keys into the cluster, encrypted by the key.
+
+    `certificate_key`: 32 bytes in hex.
+    """
+    documents = [
+        {"apiVersion": _API, "kind": "InitConfiguration", "certificateKey": certificate_key},
+        # Without it, kubeadm would ask the internet for the newest.
+        {"apiVersion": _API, "kind": "ClusterConfiguration", "kubernetesVersion": f"v{kubernetes_version}"},
+    ]
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def _joining(token: str, waits: Mapping[str, str], **more: Any) -> str:
     document = {
         "apiVersion": _API,
         "kind": "JoinConfiguration",
@@ -122,8 +164,8 @@ def join_configuration(
             "file": {"kubeConfigPath": DISCOVERY},
             "tlsBootstrapToken": token,
         },
-        "nodeRegistration": _node_registration(name, address, ignore_preflight),
         "timeouts": dict(waits),
+        **more,
     }
     return yaml.safe_dump(document, sort_keys=False)
 
@@ -143,6 +185,19 @@ def discovery(ca: str) -> str:
         "current-context": "discovery",
     }
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _local_endpoint(settings: ClusterSettings, address: str) -> dict[str, Any]:
+    return {"advertiseAddress": address, "bindPort": settings.api_port}
+
+
+def _control_plane_registration(
+    settings: ClusterSettings, own: HostSettings, name: str, address: str
+) -> dict[str, Any]:
+    registration = _node_registration(name, address, own.kubeadm_ignore_preflight)
+    if settings.schedule_on_control_plane:
+        registration["taints"] = []  # left out, kubeadm puts its own
+    return registration
 
 
 def _node_registration(name: str, address: str, ignore_preflight: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,23 @@ WITHIN_S = 240  # for what comes back by itself
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 
 
+_lab_of: dict[str, str] = {}
+
+
+@contextmanager
+def control_planes(number: int) -> Iterator[None]:
+    """A time in which the lab has so many hosts of the control plane, for all commands."""
+    _lab_of["KUBESTAGE_LAB_CONTROL_PLANES"] = str(number)
+    try:
+        yield
+    finally:
+        _lab_of.clear()
+
+
 def environment(**values: str) -> dict[str, str]:
     """This process's environment without the lab's own variables, and with `values`."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("KUBESTAGE_LAB_")}
-    return {**plain, "PYINFRA_PROGRESS": "off", **values}
+    return {**plain, **_lab_of, "PYINFRA_PROGRESS": "off", **values}
 
 
 def _lab(words: Sequence[str], values: Mapping[str, str], given: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -62,13 +76,13 @@ class Run:
     printed: str
 
 
-def deploy_command(*flags: str, inventory: str = INVENTORY) -> list[str]:
-    return [str(PYINFRA), inventory, "deploy.py", "-y", *flags]
+def deploy_command(*flags: str, inventory: str = INVENTORY, script: str = "deploy.py") -> list[str]:
+    return [str(PYINFRA), inventory, script, "-y", *flags]
 
 
-def deploy(*flags: str, inventory: str = INVENTORY, **values: str) -> Run:
-    """Run the deploy to its good end."""
-    argv = deploy_command("--json", *flags, inventory=inventory)
+def deploy(*flags: str, inventory: str = INVENTORY, script: str = "deploy.py", **values: str) -> Run:
+    """Run the deploy, or another script, to its good end."""
+    argv = deploy_command("--json", *flags, inventory=inventory, script=script)
     result = subprocess.run(argv, cwd=CHECKOUT, env=environment(**values), capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{argv}: exit code {result.returncode}\n{result.stdout}{result.stderr}"
     results = json.loads(result.stdout)["results"]
@@ -89,10 +103,10 @@ def round_trips(folder: Path) -> dict[str, int]:
     return counted
 
 
-def deploy_refused(*flags: str, inventory: str = INVENTORY) -> str:
-    """Run a deploy that is to be refused before anything is touched; its message."""
+def deploy_refused(*flags: str, inventory: str = INVENTORY, script: str = "deploy.py") -> str:
+    """Run a deploy, or another script, that is to be refused before anything is touched; its message."""
     result = subprocess.run(
-        deploy_command(*flags, inventory=inventory),
+        deploy_command(*flags, inventory=inventory, script=script),
         cwd=CHECKOUT,
         env=environment(),
         capture_output=True,

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
-from fake_hosts import Facts, Hosts, Told, fact, run, told_by, unpacked, writes
+from fake_hosts import Facts, Hosts, Replies, Told, fact, run, told_by, unpacked, writes
 from pyinfra.api import OperationError
 from sample_certificates import key_pem, new_key, signed
+from sample_cluster import GROUPS, hosts_data
 from small_kubelet import PODS, manifest, programs
 from stub_programs import calls, run_with
 
+from kubestage.checks.load import load
+from kubestage.facts.etcd import EtcdMembers
 from kubestage.facts.framed import unframed
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
 from kubestage.kubernetes import FORGET_POD_NETWORK, OURS, RESET
@@ -176,12 +179,15 @@ class TestPull:
         "do ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d $image >/dev/null || exit; done"
     )
 
-    def go(self, *found: str, images: tuple[str, ...] = ()) -> list[str]:
+    def go(self, *found: str, images: tuple[str, ...] = (), control_plane: bool = False) -> list[str]:
         facts = {**state(*found), fact(ImagesPresent): images}
-        return run(kubeadm.pull, facts, images=self.IMAGES, kubernetes_version="1.36.3")
+        return run(kubeadm.pull, facts, images=self.IMAGES, kubernetes_version="1.36.3", control_plane=control_plane)
 
     def test_fresh(self) -> None:
         assert self.go() == [self.PULL]
+
+    def test_all_of_kubeadms_own_for_the_control_plane(self) -> None:
+        assert self.go(control_plane=True) == [self.PULL.replace("kube-proxy|coredns", ".")]
 
     def test_some_are_missing(self) -> None:
         assert self.go(images=self.IMAGES[:1]) == [self.PULL]
@@ -196,8 +202,9 @@ class TestPull:
 def test_init_or_pull() -> None:
     both = {**state(), fact(ImagesPresent): ()}
     arguments = {"flags": {}, "images": TestPull.IMAGES, "kubernetes_version": "1.36.3"}
-    assert [told.command for told in told_by(kubeadm.init_or_images, both, control_plane=True, **arguments)] == [INIT]
-    assert run(kubeadm.init_or_images, both, control_plane=False, **arguments) == [TestPull.PULL]
+    first = told_by(kubeadm.init_or_images, both, first=True, control_plane=True, **arguments)
+    assert [told.command for told in first] == [INIT]
+    assert run(kubeadm.init_or_images, both, first=False, control_plane=False, **arguments) == [TestPull.PULL]
 
 
 class TestJoin:
@@ -360,6 +367,138 @@ class TestJoin:
         hosts.state.config.SUDO = True
         self.go(hosts)
         assert hosts.told("cp1") == [Told(kubeadm.MINT, sudo=True), Told(registered("w1"), sudo=True)]
+
+
+def members(*known: str) -> Facts:
+    """What etcd says of its members: "NUMBER NAME ADDRESS", with "-" for no name, and " learner" behind it."""
+    found = []
+    for each in known:
+        number, name, address, *learner = each.split()
+        found.append(
+            {
+                "ID": int(number, 16),
+                "name": name.removeprefix("-"),
+                "peerURLs": [f"https://{address}:2380"],
+                "isLearner": bool(learner),
+            }
+        )
+    return {fact(EtcdMembers): [json.dumps({"members": found})]}
+
+
+class TestJoinControlPlane:
+    CERTIFICATES = "cat | kubeadm init phase upload-certs --upload-certs --skip-certificate-key-print"
+    RESET = f"rm -rf {OURS}/initialized {OURS}/static-pods/worked && kubeadm reset --force"
+    JOIN = in_unit("kubestage-join", "", done=f"{OURS}/initialized").get_raw_value()
+
+    def hosts(self, *found: str, known: Facts | None = None, replies: Replies | None = None) -> Hosts:
+        facts = {**nodes("cp1"), **members("a cp1 10.0.0.11"), **(known or {})}
+        return Hosts(
+            {"cp1": facts, "cp2": state(*found)},
+            {"cp1": {"kubeadm token create --ttl 15m": MINTED, **(replies or {})}},
+        )
+
+    def go(self, hosts: Hosts) -> None:
+        cluster = load(hosts_data(), GROUPS)
+        hosts.prepare(
+            "cp2",
+            kubeadm.join_control_plane,
+            control_plane=hosts.speaker,
+            settings=cluster.common,
+            own=cluster.hosts["cp1"],
+            address="10.0.0.21",
+            timeout_s=60,
+        )
+        hosts.execute()
+
+    def said(self, hosts: Hosts) -> list[str]:
+        """What cp1 was told, each command by its first words that tell it from others."""
+        words = {
+            kubeadm.MINT: "token",
+            registered("cp2"): "node awaited",
+            kubeadm._FORGET_CERTIFICATES: "certificates forgotten",
+        }
+        known = [words.get(each, each) for each in hosts.commands("cp1")]
+        known = ["certificates" if each.startswith(self.CERTIFICATES) else each for each in known]
+        return [f"member removed {each.split()[-1]}" if "member remove" in each else each for each in known]
+
+    def test_fresh(self) -> None:
+        hosts = self.hosts()
+        self.go(hosts)
+        assert self.said(hosts) == ["token", "certificates", "certificates forgotten", "node awaited"]
+        assert hosts.commands("cp2") == [JOIN_FILES, self.JOIN]
+        assert f"|| touch {OURS}/initialized; exit $result" in hosts.told("cp2")[-1].stdin
+
+    def test_the_key_of_the_certificates_is_on_no_command_line_and_a_new_one_each_time(self) -> None:
+        keys = set()
+        for _ in range(2):
+            hosts = self.hosts()
+            self.go(hosts)
+            configuration = yaml.safe_load(unpacked(hosts.told("cp2")[0])[f"{OURS}/join.yaml"][0])
+            key = configuration["controlPlane"]["certificateKey"]
+            assert configuration["controlPlane"]["localAPIEndpoint"] == {
+                "advertiseAddress": "10.0.0.21",
+                "bindPort": 6443,
+            }
+            (uploaded,) = (each.stdin for each in hosts.told("cp1") if each.command.startswith(self.CERTIFICATES))
+            assert next(yaml.safe_load_all("".join(uploaded)))["certificateKey"] == key and len(key) == 64
+            assert not [command for name in ("cp1", "cp2") for command in hosts.commands(name) if key in command]
+            keys.add(key)
+        assert len(keys) == 2
+
+    def test_joined(self) -> None:
+        hosts = self.hosts("admin_conf", "initialized", "kubelet_conf", "debris", known=nodes("cp1", "cp2"))
+        self.go(hosts)
+        assert hosts.commands("cp1") == hosts.commands("cp2") == []
+
+    def test_one_that_was_taken_out_of_the_cluster_begins_anew(self) -> None:
+        hosts = self.hosts("admin_conf", "initialized", "kubelet_conf", "debris")
+        self.go(hosts)
+        assert hosts.commands("cp2") == [self.RESET, JOIN_FILES, self.JOIN]
+
+    @pytest.mark.parametrize("found", [("debris",), ("admin_conf", "debris"), ("admin_conf", "kubelet_conf", "debris")])
+    def test_what_a_failed_one_left_is_reset(self, found: tuple[str, ...]) -> None:
+        hosts = self.hosts(*found, known=members("a cp1 10.0.0.11", "b - 10.0.0.21 learner"))
+        self.go(hosts)
+        assert hosts.commands("cp2") == [self.RESET, JOIN_FILES, self.JOIN]
+        assert self.said(hosts)[:2] == ["member removed b", "token"]
+
+    def test_a_running_one_is_waited_for(self) -> None:
+        hosts = self.hosts("debris", "admin_conf", "running kubestage-join")
+        self.go(hosts)
+        assert hosts.commands("cp2") == [self.JOIN]
+        assert self.said(hosts) == ["node awaited"]
+
+    def test_rebuilt(self) -> None:
+        dead = members("a cp1 10.0.0.11", "f00d cp2 10.0.0.21", "c cp3 10.0.0.22")
+        hosts = self.hosts(known={**nodes("cp1", "cp2", "cp3"), **dead})
+        self.go(hosts)
+        assert self.said(hosts)[:3] == [
+            "member removed f00d",
+            "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node cp2",
+            "token",
+        ]
+
+    def test_anothers_member_that_never_started_would_be_in_the_way(self) -> None:
+        hosts = self.hosts(known=members("a cp1 10.0.0.11", "b - 10.0.0.22 learner", "c cp4 10.0.0.23 learner"))
+        self.go(hosts)
+        assert self.said(hosts)[:2] == ["member removed b", "token"]
+
+    def test_the_certificates_are_forgotten_when_it_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        hosts = self.hosts(replies={"upload-certs": {"success": False}})
+        with pytest.raises(OperationError, match="cp1: the certificates for a host that joins could not be put"):
+            self.go(hosts)
+        assert self.said(hosts) == ["token", "certificates", "certificates forgotten"]
+        assert hosts.commands("cp2") == []
+
+    def test_a_member_that_does_not_go(self, caplog: pytest.LogCaptureFixture) -> None:
+        hosts = self.hosts(
+            known=members("a cp1 10.0.0.11", "b - 10.0.0.21 learner"),
+            replies={"member remove": {"success": False}},
+        )
+        with caplog.at_level("ERROR", logger="pyinfra"), pytest.raises(AssertionError):  # it was to be a change
+            self.go(hosts)
+        assert "cp1: etcd did not give up its member without a name at 10.0.0.21" in caplog.text
+        assert hosts.commands("cp2") == []
 
 
 class TestKubeProxy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ kind: Config
 clusters:
 - cluster: {certificate-authority-data: Y2E=, server: "https://10.0.0.11:6443"}
   name: staging
+contexts:
+- context: {cluster: staging, user: kubernetes-admin}
+  name: kubernetes-admin@staging
+current-context: kubernetes-admin@staging
 users:
 - name: kubernetes-admin
   user: {client-key-data: a2V5}
@@ -30,9 +35,10 @@ def there(sha256: str = "0" * 64) -> Facts:
     return {fact(FileStates, paths=[ADMIN_CONF]): [f"600 0:0 {sha256} {ADMIN_CONF}"]}
 
 
-def fetch(path: Path, facts: Facts, server: str = SERVER, **data: object) -> list[Told]:
+def fetch(path: Path, facts: Facts, server: str = SERVER, others: Mapping[str, str] = {}, **data: object) -> list[Told]:
     hosts = Hosts({"cp1": facts}, {"cp1": {f"cat {ADMIN_CONF}": CONTENT}}, data)
-    hosts.prepare("cp1", kubeconfig.own_copy, path=path, server=server, cluster_name="staging")
+    servers = {"cp1": server, **others}
+    hosts.prepare("cp1", kubeconfig.own_copy, path=path, servers=servers, cluster_name="staging")
     hosts.execute()
     return hosts.told("cp1")
 
@@ -45,7 +51,7 @@ def test_fetched_then_left_alone(tmp_path: Path) -> None:
     assert document["clusters"][0]["cluster"]["server"] == SERVER
     document["clusters"][0]["cluster"]["server"] = "https://10.0.0.11:6443"
     assert document == yaml.safe_load(CONTENT)
-    assert path.read_text().startswith(f"# staging at {SERVER}, from cp1's {ADMIN_CONF} with SHA-256 {'0' * 64}\n")
+    assert path.read_text().startswith(f"# staging at cp1 {SERVER}, from cp1's {ADMIN_CONF} with SHA-256 {'0' * 64}\n")
     assert [file.name for file in path.parent.iterdir()] == ["kubeconfig"]
 
     assert fetch(path, there()) == []
@@ -65,6 +71,19 @@ def test_fetched_anew_when_it_differs(tmp_path: Path) -> None:
     assert yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"] == "https://api.example.com:6443"
 
 
+def test_a_context_for_each_host_of_a_control_plane_of_several(tmp_path: Path) -> None:
+    path, other = tmp_path / "kubeconfig", "https://47.1.2.4:6443"
+    fetch(path, there(), others={"cp2": other})
+    document = yaml.safe_load(path.read_text())
+    servers = {one["name"]: one["cluster"]["server"] for one in document["clusters"]}
+    assert servers == {"staging": SERVER, "cp1": SERVER, "cp2": other}
+    contexts = {one["name"]: one["context"]["cluster"] for one in document["contexts"]}
+    assert contexts == {"kubernetes-admin@staging": "staging", "cp1": "cp1", "cp2": "cp2"}
+    assert document["current-context"] == "kubernetes-admin@staging"
+    assert fetch(path, there(), others={"cp2": other}) == []
+    assert len(fetch(path, there())) == 1  # one that has left
+
+
 def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
     """Nor is it ever readable for others."""
     path = tmp_path / "kubeconfig"
@@ -81,7 +100,7 @@ def test_admin_conf_is_read_with_sudo_and_never_copied_on_the_host(tmp_path: Pat
 def test_admin_conf_can_not_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hosts = Hosts({"cp1": there()}, {"cp1": {f"cat {ADMIN_CONF}": {"success": False}}})
     path = tmp_path / "kubeconfig"
-    hosts.prepare("cp1", kubeconfig.own_copy, path=path, server=SERVER, cluster_name="staging")
+    hosts.prepare("cp1", kubeconfig.own_copy, path=path, servers={"cp1": SERVER}, cluster_name="staging")
     with pytest.raises(PyinfraError):
         hosts.execute()
     assert f"cp1: could not read {ADMIN_CONF}" in caplog.text

@@ -75,7 +75,9 @@ class TestMerge:
 
 def init_documents(**changed: Any) -> dict[str, dict[str, Any]]:
     """kind -> document of kubeadm's configuration."""
-    text = kubeadm.init_configuration(*both(**changed), "cp1", "10.0.0.11")
+    common, of_host = both(**changed)
+    names = kubeadm.apiserver_names(common, {"cp1": of_host}, {"cp1": "10.0.0.11"})
+    text = kubeadm.init_configuration(common, of_host, "cp1", "10.0.0.11", names)
     return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
@@ -440,7 +442,7 @@ class TestRuntime:
 class TestAptSources:
     def plan(self, report: str = bare(12), **changed: Any) -> HostPlan:
         found = parse(report.splitlines(), asked=1000.0, answered=1001.0)
-        checked = Checked(cluster(changed), {"w1": found}, {"w1": "10.0.0.12"}, (6443,), "lab")
+        checked = Checked(cluster(changed), {"w1": found}, {"w1": "10.0.0.12"}, (6443,), frozenset(), "lab")
         return HostPlan("w1", checked, ("w1",), NO_SPEAKER, Path("kubeconfig"))
 
     def test_sources(self) -> None:

@@ -136,7 +136,7 @@ def test_nothing_shows_secrets_by_its_repr(tmp_path: Path) -> None:
     settings, secrets = planted(tmp_path)
     cluster = load(hosts_data(settings), GROUPS)
     common, own = cluster.common, cluster.hosts["cp1"]
-    configuration = kubeadm.init_configuration(common, own, "cp1", "10.0.0.11")
+    configuration = kubeadm.init_configuration(common, own, "cp1", "10.0.0.11", [])
     things = [
         cluster,
         common,

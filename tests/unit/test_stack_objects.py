@@ -137,7 +137,7 @@ class TestFact:
 )
 def test_what_a_run_goes_by(report: str, seen: StackObjects) -> None:
     reports = {"cp1": parse(report.splitlines(), 0, 0)}
-    checked = Checked(load(hosts_data(), GROUPS), reports, {"cp1": "10.0.0.11"}, (), "lab")
+    checked = Checked(load(hosts_data(), GROUPS), reports, {"cp1": "10.0.0.11"}, (), frozenset(), "lab")
     assert HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig")).stack_objects == seen
 
 

@@ -31,7 +31,7 @@ def reports() -> dict[str, HostReport]:
 
 
 def plan(*reserved: int) -> HostPlan:
-    checked = Checked(load(hosts_data(), GROUPS), reports(), {"cp1": "10.0.0.11"}, reserved, "lab")
+    checked = Checked(load(hosts_data(), GROUPS), reports(), {"cp1": "10.0.0.11"}, reserved, frozenset(), "lab")
     return HostPlan("cp1", checked, ("cp1",), NO_SPEAKER, Path("kubeconfig"))
 
 
@@ -76,7 +76,11 @@ def plan_of(name: str, **settings: Any) -> HostPlan:
     addresses = {"cp1": "10.0.0.11", "w1": "10.0.0.12"}
     known = {name: parse(bare(12).splitlines(), 0, 0), **reports()}
     return HostPlan(
-        name, Checked(cluster, known, addresses, (), "lab"), (name,), NO_SPEAKER, Path("/state/lab/kubeconfig")
+        name,
+        Checked(cluster, known, addresses, (), frozenset(), "lab"),
+        (name,),
+        NO_SPEAKER,
+        Path("/state/lab/kubeconfig"),
     )
 
 
@@ -288,4 +292,4 @@ def test_a_worker_has_no_part_in_the_control_plane(monkeypatch: pytest.MonkeyPat
 def test_a_kubelet_has_its_certificate_before_it_is_started(
     name: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [called for called, _ in calls(join, plan_of(name), monkeypatch, "workers")] == wanted
+    assert [called for called, _ in calls(join, plan_of(name), monkeypatch, "hosts")] == wanted

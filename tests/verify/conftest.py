@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from kubestage.cluster.inventory import Target, TargetError, read
 from kubestage.commands import days_left
+from kubestage.kubernetes import MANIFESTS
 from kubestage.settings import HostSettings, Problem
 from tests.verify import probe as probes
 from tests.verify import system_pods
@@ -117,6 +118,16 @@ def _silence(api: Api) -> str:
 @pytest.fixture(scope="session")
 def machines(target: Target) -> Machines:
     return Machines(target)
+
+
+@pytest.fixture(scope="session")
+def leader(target: Target, machines: Machines) -> str:
+    """The control plane host that runs go through: what the platform keeps on a disk is on its."""
+    for name in target.cluster.control_plane:
+        machine = machines.get(name)
+        if isinstance(machine, Machine) and machine.file(MANIFESTS).exists:
+            return name
+    return target.first
 
 
 @pytest.fixture

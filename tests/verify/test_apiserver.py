@@ -24,23 +24,18 @@ RESERVATION = "kubestage-reserved-node-ports"
 RANDOM_PORTS = 200
 
 
-def test_healthy(api: Api, target: Target) -> None:
+def test_healthy(api: Api, leader: str) -> None:
     expect_none(
         Problem(
-            target.first,
+            leader,
             "the API server says that it is not ready",
-            f"on {target.first}: ls -t /var/log/pods/kube-system_*/*/*; kubectl get --raw '/readyz?verbose'",
+            f"on {leader}: ls -t /var/log/pods/kube-system_*/*/*; kubectl get --raw '/readyz?verbose'",
             "readyz",
             line,
         )
         for line in api.readyz().splitlines()
         if line.startswith("[-]")
     )
-
-
-@pytest.fixture
-def control_plane(machines: Machines, target: Target) -> Machine:
-    return machines[target.first]
 
 
 def _by_name(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -53,18 +48,19 @@ def _by_name(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("pod", STATIC_PODS)
-def test_running_flags(control_plane: Machine, pod: str, target: Target) -> None:
+def test_running_flags(machines: Machines, pod: str, target: Target) -> None:
     """What the process was started with, of what settings decide; its manifest may say something else already."""
     script = f"for pid in $({static_pod_pid(pod)}); do tr '\\0' '\\n' < /proc/$pid/cmdline; done"
-    running = _by_name(control_plane.run(script).stdout.splitlines())
     expect_none(
         Problem(
-            target.first,
+            node,
             f"{pod} should run with {', '.join(values)}",
             f"{target.deploy}; if it stays: see /etc/kubernetes/manifests/{pod}.yaml",
             f"--{name}",
             ", ".join(running.get(name, ())) or ("(no such flag)" if running else f"(no {pod} runs)"),
         )
+        for node in target.cluster.control_plane
+        for running in [_by_name(machines[node].run(script).stdout.splitlines())]
         for name, values in static_pods.flags(target.cluster.common, pod).items()
         if running.get(name) != values
     )

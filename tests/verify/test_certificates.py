@@ -39,7 +39,7 @@ def test_none_ends_soon(found: Found, node: str, target: Target, pytestconfig: p
 
 def test_programs_serve_with_those_on_the_disk(found: Found, machine: Machine, node: str, target: Target) -> None:
     ports = {10250: KUBELET_SERVER}
-    if node == target.first:
+    if node in target.cluster.control_plane:
         ports[target.cluster.common.api_port] = f"{KUBEADM_CERTIFICATES}/apiserver.crt"
         ports[2379] = f"{KUBEADM_CERTIFICATES}/etcd/server.crt"
     problems = []

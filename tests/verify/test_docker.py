@@ -25,13 +25,13 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def containers(machines: Machines, target: Target, addresses: dict[str, str]) -> dict[str, Container]:
+def containers(machines: Machines, target: Target, addresses: dict[str, str], leader: str) -> dict[str, Container]:
     """node -> a container that says that it runs, then whether it reaches the API server; on all hosts at once.
 
     The image is removed again where it was not there before.
     """
     nodes, common = target.cluster.nodes, target.cluster.common
-    address = addresses.get(target.first, target.first)
+    address = addresses.get(leader, leader)
     script = f"echo runs; timeout 10 nc -w 5 {address} {common.api_port} </dev/null >/dev/null && echo reaches"
     image = shlex.quote(common.busybox_image)
     command = (
@@ -59,9 +59,9 @@ def test_docker_run(containers: dict[str, Container], node: str, target: Target)
         expect_none([Problem(node, f"it fails: {containers[node].error}", remedy, "docker run", image)])
 
 
-def test_docker_network(containers: dict[str, Container], node: str, target: Target) -> None:
+def test_docker_network(containers: dict[str, Container], node: str, leader: str) -> None:
     if "reaches" not in containers[node].said:
-        reason = f"a container of Docker's does not reach the API server of {target.first}"
+        reason = f"a container of Docker's does not reach the API server of {leader}"
         if "runs" not in containers[node].said:
             reason = "there was no container to try its network from: see test_docker_run"
         remedy = f"on {node}: iptables -S FORWARD; sysctl net.ipv4.ip_forward; systemctl restart docker"

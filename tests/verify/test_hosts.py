@@ -44,7 +44,6 @@ SECRETS = (
 )
 CONTROL_PLANE_SECRETS = (
     "/etc/kubernetes/admin.conf",
-    "/etc/kubernetes/super-admin.conf",
     "/etc/kubernetes/controller-manager.conf",
     "/etc/kubernetes/scheduler.conf",
     "/etc/kubernetes/kubestage/kubeadm.yaml",
@@ -203,7 +202,7 @@ def test_api_endpoint(machine: Machine, node: str, target: Target) -> None:
     if state and state.stale:
         problems.append(Problem(node, "it runs with another configuration or CA", target.deploy, ENDPOINT_UNIT))
     server = machine.run(f"sed -n 's/^ *server: //p' {KUBELET_CONF}").stdout.strip()
-    if node != target.first and server != f"https://{ENDPOINT}":
+    if node not in target.cluster.control_plane and server != f"https://{ENDPOINT}":
         why = f"the kubelet should ask the API at https://{ENDPOINT}"
         problems.append(
             Problem(node, why, f"on {node}: {RESET} ; then {target.deploy}", "server in kubelet.conf", server)
@@ -261,11 +260,13 @@ def test_names_of_the_others(machine: Machine, node: str, target: Target, addres
     )
 
 
-def test_secrets(machine: Machine, node: str, target: Target) -> None:
+def test_secrets(machine: Machine, node: str, target: Target, leader: str) -> None:
     """What holds a key is there, root's, and nobody else's to read."""
     wanted = [*SECRETS]
-    if node == target.first:
-        wanted += [*CONTROL_PLANE_SECRETS, WILDCARD_KEY]
+    if node in target.cluster.control_plane:
+        wanted += CONTROL_PLANE_SECRETS
+    if node == leader:
+        wanted.append(WILDCARD_KEY)
         wanted += [
             path for stack, paths in STACKS_SECRETS.items() if stack in target.cluster.common.stacks for path in paths
         ]

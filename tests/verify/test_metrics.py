@@ -66,8 +66,8 @@ def test_top_node(used: dict[str, dict[str, str]], node: str) -> None:
 
 
 @pytest.mark.usefixtures("used")  # by then all else has been waited for
-def test_top_pod(api: Api, target: Target) -> None:
-    name = f"kube-apiserver-{target.first}"
+def test_top_pod(api: Api, leader: str) -> None:
+    name = f"kube-apiserver-{leader}"
     containers: list[dict[str, Any]] = []
     why = ""
 

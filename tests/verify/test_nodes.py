@@ -106,7 +106,7 @@ def test_taints(node_object: Any, node: str, own: HostSettings, target: Target) 
         for taint in node_object.spec.taints or ()
     }
     wanted = {taint.replace("=:", ":") for taint in own.node_taints}
-    reserved = node == target.first and not target.cluster.common.schedule_on_control_plane
+    reserved = node in target.cluster.control_plane and not target.cluster.common.schedule_on_control_plane
     if reserved:
         wanted.add(CONTROL_PLANE_TAINT)
     problems = [

@@ -31,17 +31,17 @@ _LOGS = "kubectl -n registry logs deployment/registry"
 
 
 @pytest.fixture(scope="module")
-def login(target: Target, machines: Machines) -> Login:
+def login(target: Target, machines: Machines, leader: str) -> Login:
     """The first user, whose password is a setting, or was made on the control plane host."""
     given = target.cluster.common.of(RegistrySettings).users
     users = {name: password.get_secret_value() for name, password in given.items()}
     if not users:
-        told = machines[target.first].run(f"cat {USERS}")
+        told = machines[leader].run(f"cat {USERS}")
         try:
             users = json.loads(told.stdout)
         except ValueError:
             why = f"it should hold the registry's users: {told.stderr.strip() or 'it is not JSON'}"
-            fail(Problem(target.first, why, target.deploy, USERS))
+            fail(Problem(leader, why, target.deploy, USERS))
     return Login(*next(iter(users.items())))
 
 
@@ -73,11 +73,13 @@ def test_refused_with_a_wrong_password(with_a_wrong_password: Answers, sites: Si
 
 
 @pytest.fixture(scope="module")
-def pushed(sites: Sites, login: Login, nodes: dict[str, Any], without_login: Answers) -> Iterator[dict[str, Image]]:
+def pushed(
+    sites: Sites, login: Login, nodes: dict[str, Any], without_login: Answers, leader: str
+) -> Iterator[dict[str, Image]]:
     """Node -> an image for it, pushed from outside by the control plane's Envoy; none of them is there at the end."""
     assert without_login  # by then it has been waited for
     target, text = sites.target, secrets.token_hex()
-    repository = Repository(sites.at(target.first, "registry"), login)
+    repository = Repository(sites.at(leader, "registry"), login)
     kinds = {name: nodes[name].status.node_info.architecture for name in target.cluster.nodes if name in nodes}
     images = {kind: image(kind, text) for kind in set(kinds.values())}
     try:
@@ -86,7 +88,7 @@ def pushed(sites: Sites, login: Login, nodes: dict[str, Any], without_login: Ans
                 repository.push(one)
         except SiteError as error:
             why = f"an image can't be pushed: {error}"
-            fail(Problem(target.first, why, _LOGS, repository.site.url))
+            fail(Problem(leader, why, _LOGS, repository.site.url))
         yield {name: images[kind] for name, kind in kinds.items()}
     finally:
         for one in images.values():
@@ -171,9 +173,9 @@ def test_pull_by_a_pod(pulled: dict[str, Any], pushed: dict[str, Image], api: Ap
         fail(Problem(node, why, remedy, "image", _reference(target, image)))
 
 
-def test_pull_by_docker(pushed: dict[str, Image], machines: Machines, target: Target) -> None:
+def test_pull_by_docker(pushed: dict[str, Image], machines: Machines, target: Target, leader: str) -> None:
     """On the control plane host, with the login that is kept there."""
-    node = target.first
+    node = leader
     reference = _reference(target, _expect_pushed(pushed, node))
     machine = machines[node]
     told = machine.run(f"timeout {DOCKER_WITHIN_S} docker --config {LOGINS} pull --quiet %s", reference)

@@ -51,10 +51,16 @@ def test_no_restart_loop(settled: dict[str, list[Any]], system_namespace: str, a
 
 @pytest.mark.parametrize("component", CONTROL_PLANE)
 def test_control_plane_pod(settled: dict[str, list[Any]], component: str, target: Target) -> None:
-    name = f"{component}-{target.first}"
-    if name not in {pod.metadata.name for pod in settled["kube-system"]}:
-        remedy = f"see /etc/kubernetes/manifests and `journalctl -u kubelet` on {target.first}"
-        expect_none([Problem(f"kube-system/{name}", "there is no such pod", remedy)])
+    there = {pod.metadata.name for pod in settled["kube-system"]}
+    expect_none(
+        Problem(
+            f"kube-system/{component}-{node}",
+            "there is no such pod",
+            f"see /etc/kubernetes/manifests and `journalctl -u kubelet` on {node}",
+        )
+        for node in target.cluster.control_plane
+        if f"{component}-{node}" not in there
+    )
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)

@@ -19,6 +19,7 @@ from kubestage.kubernetes import (
     ENDPOINT_UNIT,
     INITIALIZED,
     KUBELET_CONF,
+    MANIFESTS,
     OURS,
 )
 
@@ -27,6 +28,7 @@ if [ -e @ADMIN_CONF@ ]; then echo "file admin_conf"; fi
 if [ -e @KUBELET_CONF@ ]; then echo "file kubelet_conf"; fi
 if [ -e @INITIALIZED@ ]; then echo "file initialized"; fi
 if [ -e @OURS@ ]; then echo "file ours"; fi
+if [ -d @MANIFESTS@ ]; then echo "file manifests"; fi
 for f in pki/ca.crt bootstrap-kubelet.conf manifests/kube-apiserver.yaml; do
     if [ -e /etc/kubernetes/$f ]; then echo "file debris"; fi
 done
@@ -59,9 +61,9 @@ class Membership:
     """`kubelet_ca`, `admin_ca`: SHA-256 of the cluster CA in kubelet.conf and admin.conf.
 
     `made`: on a control plane, flags and settings that it was made with. `endpoint`: whether our balancer of the API
-    runs. `running`: the unit in which a kubeadm of ours is at work. `node_name`: as whom the kubelet is known.
-    `node_ip`: with which address it has joined; `advertised`: at which its API server is said to be; "" where there is
-    none.
+    runs. `leads`: whether a run has applied manifests from here. `running`: the unit in which a kubeadm of ours is at
+    work. `node_name`: as whom the kubelet is known. `node_ip`: with which address it has joined; `advertised`: at which
+    its API server is said to be; "" where there is none.
     """
 
     admin_conf: bool
@@ -69,6 +71,7 @@ class Membership:
     initialized: bool
     debris: bool
     ours: bool
+    leads: bool
     endpoint: bool
     running: str
     made: Mapping[str, str]
@@ -86,6 +89,7 @@ def script() -> str:
         "KUBELET_CONF": KUBELET_CONF,
         "INITIALIZED": INITIALIZED,
         "OURS": OURS,
+        "MANIFESTS": MANIFESTS,
         "APISERVER": APISERVER_MANIFEST,
         "CONTROLLER_MANAGER": CONTROLLER_MANAGER_MANIFEST,
         "ENDPOINT_UNIT": ENDPOINT_UNIT,
@@ -101,6 +105,7 @@ def read(said: Answers) -> Membership:
         initialized="initialized" in files,
         debris="debris" in files,
         ours="ours" in files,
+        leads="manifests" in files,
         endpoint="endpoint" in files,
         running=said.first("running"),
         made=said.pairs("made"),

@@ -1,0 +1,72 @@
+"""Hosts taken out of their cluster; of those that can't be reached, what the cluster has of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra import host, logger, state
+
+from kubestage.checks import removal
+from kubestage.cluster import control_plane
+from kubestage.cluster.folder import STATE
+from kubestage.cluster.phase import PODS, phase
+from kubestage.cluster.plan import HostPlan
+from kubestage.cluster.unreached import is_unreached
+from kubestage.operations import etcd, kubeadm, nodes, storage
+
+
+def check() -> HostPlan:
+    """This host's plan; raises with all that is in the way of its leaving."""
+    checked = removal.check(state)
+    leaving = tuple(target.name for target in state.inventory.get_active_hosts())
+    speakers = [name for name in checked.speakers if name not in leaving]
+    return HostPlan(
+        name=host.name,
+        checked=checked,
+        targeted=leaving,
+        speaker=control_plane.of_run(state, speakers, checked.cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)),
+        kubeconfig=Path(state.cwd or ".") / STATE / checked.folder / "kubeconfig",
+    )
+
+
+@phase("Drain", look_at=PODS)
+def drain(plan: HostPlan) -> None:
+    """One after the other: what leaves one must not come to the next one's place for nothing."""
+    nodes.cordon(control_plane=plan.speaker, names=plan.targeted, name="No new pods")
+    nodes.no_pods(
+        control_plane=plan.speaker,
+        node=plan.name,
+        timeout_s=plan.settings.timeout_s(300),
+        name="No pods",
+        _serial=True,
+    )
+
+
+@phase(
+    "Leave",
+    look_at="`/var/log/kubestage-leave.log` on the host",
+    goes_on="`kubeadm reset`, in the unit kubestage-leave",
+)
+def leave(plan: HostPlan) -> None:
+    """A host of the control plane takes its member out of etcd itself, where it can."""
+    if not is_unreached(host):
+        kubeadm.no_membership(name="Of no cluster", _serial=True)
+    if plan.is_control_plane and plan.name in plan.addresses:
+        etcd.no_member(control_plane=plan.speaker, address=plan.address, name="No member of etcd", _serial=True)
+
+
+@phase("Cluster", look_at=PODS)
+def forget(plan: HostPlan) -> None:
+    """What the cluster keeps of the host."""
+    nodes.no_node(control_plane=plan.speaker, node=plan.name, name="No Node")
+    storage.no_volumes(control_plane=plan.speaker, node=plan.name, name="No volumes")
+
+
+def tell(plan: HostPlan) -> None:
+    """What is left to do, and can't be done by a run: the inventory is the user's."""
+    if plan.acts_for_all:
+        inventory = f"inventory/{plan.checked.inventory}.py"
+        logger.info(
+            f"Then take {', '.join(plan.targeted)} out of {inventory}, and give: pyinfra {inventory} deploy.py"
+            " -- it takes their names from the other hosts. While a host is in the inventory, that has it join again"
+        )
