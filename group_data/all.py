@@ -61,6 +61,7 @@ service_cidr = "10.96.0.0/12"
 api_port = 6443
 api_extra_sans = []  # more names or addresses in the API server's certificate; public_address is always in
 certificate_renew_days = 60  # a run renews what ends within so many days: kubeadm's, the kubelets', the sites'
+encrypt_secrets = True  # Secrets are written into etcd with a key that is made once and is on the control plane alone
 schedule_on_control_plane = None  # True: pods may run there; None: where there is no worker
 
 # --- NodePorts -------------------------------------------------------------------------------------------------------

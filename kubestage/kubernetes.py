@@ -33,6 +33,8 @@ INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended wel
 # Transient systemd units in which kubeadm is at work.
 INIT_UNIT, JOIN_UNIT, LEAVE_UNIT = "kubestage-init", "kubestage-join", "kubestage-leave"
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
+ENCRYPTION = f"{OURS}/encryption"  # how API servers write Secrets into etcd: holds keys
+ENCRYPTION_WRITTEN = f"{ENCRYPTION}/written-with-"  # and a provider's name: a file that says that all Secrets were
 RENEWING = f"{OURS}/renewing"  # there while kubeadm's certificates are renewed
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
 DISCOVERY = f"{OURS}/discovery.conf"  # a kubeconfig without credentials: by which address and CA a host joins

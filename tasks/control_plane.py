@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pyinfra import host
+
 from kubestage.cluster.phase import phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
-from kubestage.kubernetes import KUBEADM_CONFIG, STATIC_PODS
-from kubestage.operations import files, kubeconfig, renewal
+from kubestage.kubernetes import ENCRYPTION, KUBEADM_CONFIG, STATIC_PODS
+from kubestage.operations import files, kubeconfig, renewal, secrets
 from kubestage.operations import kubeadm as operations
 from kubestage.operations import kubelet as kubelet_operations
 from kubestage.operations import static_pods as static_pods_operations
 from kubestage.render import kubeadm, kubelet, static_pods
+from kubestage.render.encryption import Stage
 
 
 @phase(
@@ -27,13 +30,18 @@ def bring_up(plan: HostPlan) -> None:
     """
     settings = plan.settings
     own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
-    own_files = static_pods.host_files(settings) if plan.is_control_plane else []
+    encryption = plan.checked.encryption
     if plan.is_control_plane:
-        configuration = kubeadm.init_configuration(
-            settings, plan.host_settings, plan.name, plan.address, plan.apiserver_names
-        )
+        own_files = static_pods.host_files(settings)
+        first = encryption.stages[0] if encryption.stages and not plan.joins_control_plane else None
+        configuration = _configuration(plan, first.path if first else encryption.path)
         files.files(
-            files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *own_files], name="kubeadm's configuration"
+            files=[
+                HostFile(KUBEADM_CONFIG, configuration, mode="600"),
+                *own_files,
+                *(first.files if first else encryption.last),
+            ],
+            name="kubeadm's configuration",
         )
     operations.init_or_images(
         first=plan.is_leader,
@@ -55,20 +63,9 @@ def bring_up(plan: HostPlan) -> None:
         kubelet_operations.service(
             configuration=kubelet.CONFIGURATION, timeout_s=settings.timeout_s(60), name="kubelet"
         )
-        operations.apiserver_names(
-            wanted=plan.apiserver_names,
-            name="Names in the API's certificate",
-        )
-        static_pods_operations.manifests(
-            configuration=configuration,
-            flags=own_flags,
-            files=[file.path for file in own_files],
-            address=plan.address,
-            port=settings.api_port,
-            timeout_s=settings.timeout_s(180),
-            name="API server, controller manager, scheduler, etcd",
-            _serial=True,
-        )
+        operations.apiserver_names(wanted=plan.apiserver_names, name="Names in the API's certificate")
+        _programs(plan, configuration)
+        _encryption(plan)
     if plan.is_leader:
         operations.kube_proxy(configuration=configuration, name="kube-proxy")
         servers = {
@@ -78,3 +75,50 @@ def bring_up(plan: HostPlan) -> None:
         kubeconfig.own_copy(
             path=plan.kubeconfig, servers=servers, cluster_name=settings.cluster_name, name="Your kubeconfig"
         )
+
+
+def _configuration(plan: HostPlan, encryption: str) -> str:
+    return kubeadm.init_configuration(
+        plan.settings, plan.host_settings, plan.name, plan.address, plan.apiserver_names, encryption
+    )
+
+
+def _programs(plan: HostPlan, configuration: str) -> None:
+    settings = plan.settings
+    static_pods_operations.manifests(
+        configuration=configuration,
+        flags={pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS},
+        files=[file.path for file in static_pods.host_files(settings)],
+        address=plan.address,
+        port=settings.api_port,
+        timeout_s=settings.timeout_s(180),
+        name="API server, controller manager, scheduler, etcd",
+        _serial=True,
+    )
+
+
+def _encryption(plan: HostPlan) -> None:
+    """Every stage on all hosts before the next one begins anywhere."""
+    encryption = plan.checked.encryption
+    if not encryption.stages:
+        return
+    *before, last = encryption.stages
+    for stage in host.loop(before[1:]):  # type: ignore[no-untyped-call]
+        _stage(plan, stage)
+    if encryption.rewrites_before_last and plan.is_leader:
+        secrets.rewritten(name="Secrets are written anew")
+    if before:
+        _stage(plan, last)
+    if encryption.rewrites and not encryption.rewrites_before_last and plan.is_leader:
+        secrets.rewritten(name="Secrets are written anew")
+    files.files(files=encryption.last, name="The key of Secrets")
+    files.no_others(folder=ENCRYPTION, keep=[file.path for file in encryption.last], name="No other keys")
+
+
+def _stage(plan: HostPlan, stage: Stage) -> None:
+    configuration = _configuration(plan, stage.path)
+    files.files(
+        files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *stage.files],
+        name="Order of the keys of Secrets",
+    )
+    _programs(plan, configuration)

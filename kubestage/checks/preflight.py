@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -36,6 +36,7 @@ from kubestage.checks.cluster_hosts import ClusterHosts, leader
 from kubestage.checks.load import load
 from kubestage.checks.wanted import wanted
 from kubestage.cluster import connections
+from kubestage.cluster.encryption import PLAINLY, Encryption, planned
 from kubestage.cluster.folder import FOLDER
 from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.mirror_images import MirrorImages
@@ -49,6 +50,8 @@ T = TypeVar("T")
 
 # What `--data` takes beside settings: titles of phases, with commas between them (kubestage.cluster.run).
 ONLY, SKIP = "only", "skip"
+# And what it asks for this once: a new key for Secrets in etcd; that the registry's volume may go with its host.
+ROTATE, WITH_REGISTRY = "rotate_key", "with_registry"
 
 RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.root,
@@ -117,7 +120,7 @@ class Checked:
     with --limit, one of a host that was not asked and has no private_address comes from its Node object, or is missing.
     `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
     name without its ending, "inventory" where there is no file; `folder`: that of the folder in which the cluster's own
-    files are kept.
+    files are kept. `encryption`: that of Secrets in etcd.
     """
 
     cluster: Cluster
@@ -127,6 +130,7 @@ class Checked:
     members: frozenset[str]
     inventory: str
     folder: str = ""
+    encryption: Encryption = PLAINLY
 
     @property
     def leader(self) -> str:
@@ -182,7 +186,7 @@ def gather(state: State) -> tuple[ClusterHosts, list[Problem]]:
     PreflightError where settings are wrong.
     """
     inventory = state.inventory
-    of_the_run = {ONLY, SKIP} & set(inventory.override_data)
+    of_the_run = {ONLY, SKIP, ROTATE, WITH_REGISTRY} & set(inventory.override_data)
     data = {
         host.name: {name: value for name, value in host.data.dict().items() if name not in of_the_run}  # type: ignore[no-untyped-call]
         for host in inventory
@@ -235,7 +239,8 @@ def _check(state: State) -> Checked:
             logger.warning(line)
     if first := endings.first_to_end(hosts):
         logger.info(f"    {first}")
-    return checked(state, hosts)
+    rotates = bool(state.inventory.override_data.get(ROTATE))
+    return replace(checked(state, hosts), encryption=planned(state, hosts, rotates))
 
 
 def _names(inventory: Inventory) -> tuple[str, str]:

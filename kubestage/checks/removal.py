@@ -8,7 +8,7 @@ from pyinfra import logger
 from pyinfra.api.state import State
 
 from kubestage.checks.cluster_hosts import ClusterHosts
-from kubestage.checks.preflight import Checked, PreflightError, checked, gather, once
+from kubestage.checks.preflight import WITH_REGISTRY, Checked, PreflightError, checked, gather, once
 from kubestage.checks.volumes import REGISTRY
 from kubestage.cluster.answers import ask
 from kubestage.cluster.unreached import is_unreached
@@ -16,8 +16,6 @@ from kubestage.facts.etcd import EtcdAnswering, EtcdMembers
 from kubestage.facts.unknown import Unknown
 from kubestage.settings import Problem
 from kubestage.settings.cluster import CONTROL_PLANE, INVENTORY
-
-WITH_REGISTRY = "with_registry"  # of --data
 
 
 def check(state: State) -> Checked:

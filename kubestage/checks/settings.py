@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from kubestage.checks import addresses, ports
 from kubestage.settings import HostSettings, Problem
 from kubestage.settings.cluster import CONTROL_PLANE, INVENTORY, WORKERS, Cluster, ssh_port
+from kubestage.settings.component_flags import ENCRYPTION_FLAG
 from kubestage.settings.values import is_dns_name, is_host_name, near, parse_version
 
 OLDEST_KUBERNETES = (1, 31, 0)  # the first with kubeadm's configuration v1beta4
@@ -78,6 +79,15 @@ def _no_name(host: str) -> tuple[str, str] | None:
     if host == "localhost" or host.endswith(".localhost"):
         return f"{cant} to each host it is the host itself", 'rename it in the inventory, e.g. "worker-1"'
     return None
+
+
+def encryption(cluster: Cluster) -> Iterator[Problem]:
+    if cluster.common.encrypt_secrets and ENCRYPTION_FLAG in cluster.common.apiserver_extra_args:
+        yield cluster.wrong(
+            "encrypt_secrets",
+            f'apiserver_extra_args has "{ENCRYPTION_FLAG}", and an API server takes one',
+            f'set encrypt_secrets = False to keep your own; or remove "{ENCRYPTION_FLAG}"',
+        )
 
 
 def _is_address(text: str) -> bool:
@@ -188,6 +198,7 @@ def _key_and_effect(taint: str) -> Hashable:
 RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     groups,
     host_names,
+    encryption,
     connections,
     machines,
     addresses.given,

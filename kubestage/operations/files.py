@@ -6,7 +6,7 @@ import base64
 import io
 import shlex
 import tarfile
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from pyinfra import host
@@ -129,6 +129,17 @@ def download(address: str, path: str, sha256: str) -> Generator[StringCommand, N
         host.noop(f"{path} is there")
         return
     yield StringCommand(download_command(address, path, f"SHA256:{sha256}"))
+
+
+@operation()
+def no_others(folder: str, keep: Collection[str]) -> Generator[StringCommand, None, None]:
+    """Make the folder have no other files than those at the paths `keep`."""
+    found = ask(FileStates, paths=[], below=folder)
+    others = sorted(found.keys() - set(keep))
+    if others:
+        yield StringCommand("rm -f", *map(shlex.quote, others))
+    else:
+        host.noop(f"nothing else is in {folder}")
 
 
 @operation()

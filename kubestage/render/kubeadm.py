@@ -48,14 +48,14 @@ def timeouts(settings: ClusterSettings) -> dict[str, str]:
 
 
 def init_configuration(
-    settings: ClusterSettings, own: HostSettings, name: str, address: str, names: Sequence[str]
+    settings: ClusterSettings, own: HostSettings, name: str, address: str, names: Sequence[str], encryption: str = ""
 ) -> str:
     """YAML for `kubeadm init --config` on the control plane host `name`, whose private address is `address`.
 
-    `names`: apiserver_names().
+    `names`: apiserver_names(). `encryption`: the path of the API server's EncryptionConfiguration; "" for none.
     """
     node = _control_plane_registration(settings, own, name, address)
-    components = static_pods.components(settings)
+    components = static_pods.components(settings, encryption)
     components["apiServer"]["certSANs"] = list(names)
     documents: list[dict[str, Any]] = [
         {

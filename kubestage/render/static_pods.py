@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kubestage.host_file import HostFile
-from kubestage.kubernetes import STATIC_PODS_FILES
+from kubestage.kubernetes import ENCRYPTION, STATIC_PODS_FILES
 from kubestage.settings import ClusterSettings
-from kubestage.settings.component_flags import AUDIT_LOG, Flags
+from kubestage.settings.component_flags import AUDIT_LOG, ENCRYPTION_FLAG, Flags
 
 # A static pod -> what its settings are called: NAME_extra_args, NAME_files.
 _SETTINGS = {
@@ -96,11 +96,27 @@ def _volumes(settings: ClusterSettings, pod: str) -> list[dict[str, Any]]:
     return volumes
 
 
-def components(settings: ClusterSettings) -> dict[str, dict[str, Any]]:
-    """The fields of kubeadm's ClusterConfiguration that are about static pods."""
+def _encryption_volume() -> dict[str, Any]:
+    """The folder, not a file of it: a path of a new one is in the flag, and the one before is there until it goes."""
+    return {
+        "name": "kubestage-encryption",
+        "hostPath": ENCRYPTION,
+        "mountPath": ENCRYPTION,
+        "readOnly": True,
+        "pathType": "Directory",
+    }
+
+
+def components(settings: ClusterSettings, encryption: str = "") -> dict[str, dict[str, Any]]:
+    """The fields of kubeadm's ClusterConfiguration that are about static pods.
+
+    `encryption`: the path of the API server's EncryptionConfiguration; "" for none.
+    """
 
     def arguments(pod: str) -> list[dict[str, str]]:
         given = flags(settings, pod)
+        if encryption and pod == "kube-apiserver":
+            given = {**given, ENCRYPTION_FLAG: (encryption,)}
         return [{"name": flag, "value": value} for flag, values in given.items() for value in values]
 
     fields = {
@@ -110,7 +126,13 @@ def components(settings: ClusterSettings) -> dict[str, dict[str, Any]]:
     }
     return {
         **{
-            field: {"extraArgs": arguments(pod), "extraVolumes": _volumes(settings, pod)}
+            field: {
+                "extraArgs": arguments(pod),
+                "extraVolumes": [
+                    *_volumes(settings, pod),
+                    *([_encryption_volume()] if encryption and pod == "kube-apiserver" else []),
+                ],
+            }
             for field, pod in fields.items()
         },
         "etcd": {"local": {"extraArgs": arguments("etcd")}},

@@ -18,6 +18,7 @@ from .values import refuse
 Flags = dict[str, tuple[str, ...]]  # a flag's name without dashes -> its values, one for each time that it is given
 
 AUDIT_LOG = "audit-log-path"  # the one flag that names a file to write: its folder is made on the host, and mounted
+ENCRYPTION_FLAG = "encryption-provider-config"  # encrypt_secrets gives it
 
 _ANONYMOUS_PATHS = "/livez, /readyz, /healthz and /api/v1/namespaces/kube-public/configmaps/cluster-info"
 _OF_KUBEADM = "kubeadm keeps it, and the files and hosts that belong to it"

@@ -110,6 +110,7 @@ class ClusterSettings(_Settings):
     api_port: Port
     api_extra_sans: Annotated[tuple[AddressOrName, ...], LISTED]
     certificate_renew_days: RenewDays
+    encrypt_secrets: bool
     schedule_on_control_plane: bool | None
 
     node_port_range: Annotated[str, AfterValidator(lambda value: str(parse_port_range(value)))]

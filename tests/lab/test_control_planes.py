@@ -68,13 +68,14 @@ def writes(host: str = "w1") -> Iterator[dict[str, int]]:
     config = yaml.safe_load(KUBECONFIG.read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://{ENDPOINT}"
     on(host, "umask 077; cat >/root/writer.conf", given=yaml.safe_dump(config))
-    write = "kubectl --kubeconfig /root/writer.conf --request-timeout 30s --namespace default"
+    write = f"kubectl --kubeconfig /root/writer.conf --request-timeout 30s --namespace {WRITER}"
     script = (
         f"n=0; while [ $n -lt {WRITES} ]; do n=$((n + 1)); "
         f"if said=$({write} create configmap written-$n --from-literal at=$(date +%s) 2>&1); then echo ok; "
         'else echo "failed $(date +%T) $said"; fi; done'
     )
     on(host, "cat >/root/writer.sh; : >/root/writes", given=script)
+    kubectl("create", "namespace", WRITER)
     on(host, f"systemd-run --quiet --collect --unit {WRITER} -p StandardOutput=append:/root/writes sh /root/writer.sh")
     outcome: dict[str, int] = {}
     try:
@@ -84,7 +85,7 @@ def writes(host: str = "w1") -> Iterator[dict[str, int]]:
         lines = on(host, "cat /root/writes; rm /root/writes /root/writer.*").splitlines()
         outcome.update(ok=lines.count("ok"), failed=len(lines) - lines.count("ok"))
         print(outcome, [line for line in lines if line != "ok"])
-        kubectl("delete", "configmap", *[f"written-{n}" for n in range(1, len(lines) + 1)], "--ignore-not-found")
+        kubectl("delete", "namespace", WRITER)
 
 
 def test_one_becomes_three(cluster: None) -> None:

@@ -178,7 +178,7 @@ class TestAtOnce:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         said: list[str] = []
-        monkeypatch.setattr(rebuild, "_kubectl", lambda _, words, __: said.append(words.removesuffix(" 2>&1")))
+        monkeypatch.setattr(rebuild, "_kubectl", lambda _, __, words, ___: said.append(words.removesuffix(" 2>&1")))
         monkeypatch.setattr(rebuild, "_is_ready", lambda *_: True)
         hosts = [Rebuild.begun(tmp_path, name, []) for name in ("w1", "w2")]
         rebuild._leave(self.target(2), hosts)

@@ -13,6 +13,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.kubernetes import STATIC_PODS, static_pod_pid
 from kubestage.render import static_pods
 from kubestage.settings import Problem
+from kubestage.settings.component_flags import ENCRYPTION_FLAG
 from tests.verify.api import REQUEST_TIMEOUT_S, Api
 from tests.verify.connection import Machines
 from tests.verify.findings import expect_none
@@ -70,7 +71,10 @@ def test_kubeadm_configuration(api: Api, target: Target) -> None:
     """What the next `kubeadm upgrade` will go by."""
     stored = api.core.read_namespaced_config_map("kubeadm-config", "kube-system", _request_timeout=REQUEST_TIMEOUT_S)
     document = yaml.safe_load(stored.data["ClusterConfiguration"])
-    wanted = static_pods.components(target.cluster.common)
+    arguments = document.get("apiServer", {}).get("extraArgs") or []
+    encryption = next((each["value"] for each in arguments if each["name"] == ENCRYPTION_FLAG), "")
+    own = encryption if target.cluster.common.encrypt_secrets else ""
+    wanted = static_pods.components(target.cluster.common, own)  # test_etcd.py looks at what the file does
     expect_none(
         Problem(
             "kube-system/kubeadm-config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from kubestage.cluster.inventory import Target
 from kubestage.facts.etcd import EtcdMembers, Member, etcdctl
+from kubestage.facts.host_report.encryption import PLAIN
 from kubestage.facts.unknown import Unknown
+from kubestage.kubernetes import ENCRYPTION
 from kubestage.settings import Problem
 from tests.verify.connection import Machines
 from tests.verify.findings import expect_none, fail
@@ -65,4 +68,29 @@ def test_every_member_answers(members: tuple[Member, ...], machines: Machines, l
     ]
     alarms = machines[leader].run(etcdctl("alarm list")).stdout.split("\n")
     problems += [Problem("etcd", "it has raised an alarm", _LOOK, "alarm", alarm) for alarm in alarms if alarm.strip()]
+    expect_none(problems)
+
+
+def test_secrets_are_encrypted(machines: Machines, leader: str, target: Target) -> None:
+    """By what etcd has itself: an API server reads them all. By one key: as long as there are two, none can go."""
+    if not target.cluster.common.encrypt_secrets:
+        pytest.skip("encrypt_secrets = False")
+    told = machines[leader].run(etcdctl("get --prefix /registry/secrets/ --write-out json"))
+    found: dict[str, set[str]] = {}
+    for each in json.loads(told.stdout or "{}").get("kvs", ()):
+        start = base64.b64decode(each["value"])[:100].split(b":")
+        by = start[4].decode() if start[:4] == [b"k8s", b"enc", b"secretbox", b"v1"] else PLAIN
+        found.setdefault(by, set()).add(base64.b64decode(each["key"]).decode().removeprefix("/registry/secrets/"))
+    used = {machines[name].run(f"ls {ENCRYPTION}").stdout for name in target.cluster.control_plane}
+    problems = [
+        Problem("etcd", "Secrets are in it for all to read who have its data", target.deploy, "Secret", name)
+        for name in sorted(found.get(PLAIN, ()))
+    ]
+    if len(found.keys() - {PLAIN}) > 1:
+        problems.append(Problem("etcd", "Secrets are in it by several keys", target.deploy, "keys", ", ".join(found)))
+    if len(used) > 1:
+        why = "its hosts have not the same keys, and can't read each other's Secrets"
+        problems.append(Problem("the control plane", why, target.deploy, ENCRYPTION))
+    if not found:
+        problems.append(Problem(leader, f"etcd does not tell its Secrets: {told.stderr.strip()}", _LOOK))
     expect_none(problems)

@@ -17,6 +17,7 @@ from kubestage.facts.host_report import (
     certificates,
     cluster,
     disks,
+    encryption,
     machine,
     membership,
     network,
@@ -28,6 +29,7 @@ from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.certificates import Certificates
 from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
 from kubestage.facts.host_report.disks import Disks, FileSystem
+from kubestage.facts.host_report.encryption import Encryption
 from kubestage.facts.host_report.machine import TOOLS, Machine
 from kubestage.facts.host_report.membership import Membership
 from kubestage.facts.host_report.network import Network
@@ -52,7 +54,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostReport(Machine, Disks, Network, Membership, Certificates, Packages, Registries, Runtimes, Living):
+class HostReport(Machine, Disks, Network, Membership, Encryption, Certificates, Packages, Registries, Runtimes, Living):
     """One host as it is now. `clock`: how far its clock is ahead of ours, at least and at most, in seconds.
 
     `printed`: what the login printed beside the answer.
@@ -71,6 +73,7 @@ def _script(wanted: Wanted) -> str:
             disks.script(wanted),
             network.script(),
             membership.script(),
+            encryption.script(),
             certificates.script(),
             packages.script(wanted),
             registries.script(wanted),
@@ -108,7 +111,18 @@ def parse(lines: Sequence[str], asked: float, answered: float) -> HostReport:
     Raises ValueError or KeyError if the output is cut off or malformed.
     """
     said = Answers(lines)
-    subjects = (machine, disks, network, membership, certificates, packages, registries, runtimes, cluster)
+    subjects = (
+        machine,
+        disks,
+        network,
+        membership,
+        encryption,
+        certificates,
+        packages,
+        registries,
+        runtimes,
+        cluster,
+    )
     parts: list[Any] = [subject.read(said) for subject in subjects]
     fields = {name: value for part in parts for name, value in vars(part).items()}
     # The host read its clock first after `asked` and last before `answered`.
