@@ -123,4 +123,5 @@ max_clock_skew_s = 5  # between any two hosts, seconds
 # --- Runs ------------------------------------------------------------------------------------------------------------
 commands_per_connection = 8  # at a time to one host; its sshd refuses more than its MaxSessions, 10 of itself
 rebuild_at_once = 1  # hosts that `rebuild` replaces at a time; one node that takes pods stays in any case
+upgrade_at_once = 1  # how many workers upgrade.py drains and upgrades at a time
 timeout_factor = 1  # multiplies how long a run waits for anything; raise it where registries or hosts are slow

@@ -32,12 +32,15 @@ ENDPOINT_CA = f"{OURS}/endpoint/ca.crt"  # the cluster's, by which the balancer 
 INITIALIZED = f"{OURS}/initialized"  # written once `kubeadm init` has ended well: admin.conf alone says nothing
 # Transient systemd units in which kubeadm is at work.
 INIT_UNIT, JOIN_UNIT, LEAVE_UNIT = "kubestage-init", "kubestage-join", "kubestage-leave"
+UPGRADE_UNIT = "kubestage-upgrade"
 KUBEADM_CONFIG = f"{OURS}/kubeadm.yaml"
 ENCRYPTION = f"{OURS}/encryption"  # how API servers write Secrets into etcd: holds keys
 ENCRYPTION_WRITTEN = f"{ENCRYPTION}/written-with-"  # and a provider's name: a file that says that all Secrets were
 RENEWING = f"{OURS}/renewing"  # there while kubeadm's certificates are renewed
 JOIN_CONFIG = f"{OURS}/join.yaml"  # holds a token: 0600, and gone once the host has joined
 DISCOVERY = f"{OURS}/discovery.conf"  # a kubeconfig without credentials: by which address and CA a host joins
+UPGRADE_CONFIG = f"{OURS}/upgrade.yaml"
+BEFORE_UPGRADE = f"{OURS}/before-upgrade"  # where etcd's data is kept as it was: all Secrets are in it
 MANIFESTS = f"{OURS}/manifests"
 STATIC_PODS_UNIT = "kubestage-static-pods"  # the transient unit in which manifests of static pods are changed
 STATIC_PODS_FOLDER = f"{OURS}/static-pods"  # where that is made ready

@@ -234,6 +234,12 @@ RELEASES = (
         etcd_tag="3.6.8-0",
         coredns=GoProgram("coredns", "github.com/coredns/coredns"),
     ),
+    KubernetesRelease(
+        kubernetes=_kubernetes("kubernetes-1.37", "37"),
+        etcd=GoProgram("etcd-3.7", "go.etcd.io/etcd/server/v3"),
+        etcd_tag="3.7.0-0",
+        coredns=GoProgram("coredns-1.14.6", "github.com/coredns/coredns"),
+    ),
 )
 
 CONTAINERD = GoProgram(

@@ -77,6 +77,21 @@ def bring_up(plan: HostPlan) -> None:
         )
 
 
+def keep_at(plan: HostPlan, version: str) -> None:
+    """The programs as settings want them, of that version, as long as the host's kubeadm is of it too."""
+    installed = plan.report.packages.get("kubeadm", "").partition("-")[0]
+    if plan.is_control_plane and installed == version != plan.host_settings.kubernetes_version:
+        own = plan.host_settings.model_copy(update={"kubernetes_version": version})
+        configuration = kubeadm.init_configuration(
+            plan.settings, own, plan.name, plan.address, plan.apiserver_names, plan.report.encrypted.used
+        )
+        files.files(
+            files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *static_pods.host_files(plan.settings)],
+            name="kubeadm's configuration",
+        )
+        _programs(plan, configuration)
+
+
 def _configuration(plan: HostPlan, encryption: str) -> str:
     return kubeadm.init_configuration(
         plan.settings, plan.host_settings, plan.name, plan.address, plan.apiserver_names, encryption
@@ -111,6 +126,8 @@ def _encryption(plan: HostPlan) -> None:
         _stage(plan, last)
     if encryption.rewrites and not encryption.rewrites_before_last and plan.is_leader:
         secrets.rewritten(name="Secrets are written anew")
+    if encryption.postponed:
+        return
     files.files(files=encryption.last, name="The key of Secrets")
     files.no_others(folder=ENCRYPTION, keep=[file.path for file in encryption.last], name="No other keys")
 

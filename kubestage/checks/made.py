@@ -11,7 +11,6 @@ from kubestage.settings.values import parse_version
 
 # What the control plane's own files call it (HostReport.made) -> the setting.
 FIXED = {
-    "version": "kubernetes_version",
     "cluster-name": "cluster_name",
     "cluster-cidr": "pod_cidr",
     "service-cluster-ip-range": "service_cidr",
@@ -32,8 +31,10 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
         back = "" if newer else f"set it back to {installed} for this host; or "
         yield hosts.wrong(
             "kubernetes_version",
-            f"its kubelet is {installed}, and a run can't change that on a host that has joined",
-            f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
+            f"its kubelet is {installed}, and a deploy can't change that on a host that has joined",
+            f"{back}upgrade it: give this inventory to upgrade.py (with --limit {name} this host alone)"
+            if parse_version(installed) < parse_version(wanted)
+            else f"{back}drain the node, give on {name}: {RESET} ; then run the deploy again: it joins with {wanted}",
             name,
         )
 
@@ -51,14 +52,25 @@ def endpoint(hosts: ClusterHosts) -> Iterator[Problem]:
         )
 
 
+def version(hosts: ClusterHosts) -> Iterator[Problem]:
+    """It is no deploy that leads from one to another: nodes are drained for it, one after the other."""
+    now = hosts.reports[hosts.leader].made.get("version", "") if hosts.ca else ""
+    if now not in ("", hosts.cluster.hosts[hosts.cluster.first].kubernetes_version):
+        yield hosts.wrong(
+            "kubernetes_version",
+            f"the living cluster is of {now}, and a deploy can't change that",
+            f"upgrade it: give this inventory to upgrade.py; or set it back to {now}",
+            "the cluster",
+        )
+
+
 def fixed(hosts: ClusterHosts) -> Iterator[Problem]:
     """A changed setting would be half of a change: packages, flannel or the runtime would follow it, the rest not."""
     if not hosts.ca:
         return
     made = hosts.reports[hosts.leader].made
     for name, setting in FIXED.items():
-        owner = hosts.cluster.hosts[hosts.cluster.first] if setting == "kubernetes_version" else hosts.common
-        value = getattr(owner, setting)
+        value = getattr(hosts.common, setting)
         if name in made and made[name] != str(value):
             yield hosts.wrong(
                 setting,

@@ -72,6 +72,7 @@ RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.registries,
     runtimes.in_use,
     made.endpoint,
+    made.version,
     made.fixed,
     made.kubelets,
     addresses.unique,

@@ -23,13 +23,14 @@ class Encryption:
 
     `path`: of the last one's file, "" for none. Where all hosts have it and nothing else, there are no stages: no key
     was read. `rewrites`: whether all Secrets are written anew on the way. `written`: the key with which all of them are
-    written in the end; "" where that is not so.
+    written in the end; "" where that is not so. `postponed`: whether that has to wait for another run.
     """
 
     path: str = ""
     stages: tuple[Stage, ...] = ()
     rewrites: bool = False
     written: str = ""
+    postponed: bool = False
 
     @property
     def rewrites_before_last(self) -> bool:
@@ -61,7 +62,7 @@ def planned(state: State, hosts: ClusterHosts, rotates: bool) -> Encryption:
     wanted = hosts.common.encrypt_secrets
     if not wanted and not any(one.files or one.used for one in there.values()):
         return PLAINLY
-    settled = _settled(members, wanted and not rotates, len(there), len(control_plane))
+    settled = _settled(members, len(there)) if wanted and not rotates else None
     if settled is not None:
         return settled
     keys = _keys(state, there)
@@ -99,9 +100,9 @@ def planned(state: State, hosts: ClusterHosts, rotates: bool) -> Encryption:
     return Encryption(stages[-1].path, stages, rewrites, "" if target == PLAIN else target)
 
 
-def _settled(members: dict[str, Encrypted], as_it_is: bool, there: int, wanted: int) -> Encryption | None:
+def _settled(members: dict[str, Encrypted], there: int) -> Encryption | None:
     """What is left to do where all have the same and nothing is on its way: nothing; None where that is not so."""
-    if not members or not as_it_is or len(members) < there:
+    if not members or len(members) < there:
         return None
     first, *others = members.values()
     if not first.used or len(first.files) != 1 or len(first.providers) != 2 or any(one != first for one in others):
@@ -117,7 +118,7 @@ def _postponed(states: Sequence[Encrypted], keys: dict[str, str], away: Sequence
         f"of them: {', '.join(away)} is not of this one"
     )
     only = Stage(max((one.providers for one in states), key=len), keys)
-    return Encryption(only.path, (only,))
+    return Encryption(only.path, (only,), postponed=True)
 
 
 def _keys(state: State, there: dict[str, Encrypted]) -> dict[str, str]:

@@ -64,6 +64,11 @@ class HostPlan:
         return self.name in self.checked.cluster.control_plane
 
     @property
+    def version_now(self) -> str:
+        """The version of Kubernetes that the cluster had when the run began."""
+        return self.checked.reports[self.leader].made.get("version", self.host_settings.kubernetes_version)
+
+    @property
     def joins_control_plane(self) -> bool:
         """Whether the host was not of the control plane yet when the run began, and will be by a join."""
         return self.is_control_plane and not self.is_leader and self.name not in self.checked.members

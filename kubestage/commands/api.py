@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from kubernetes.client import ApiClient, ApiException, Configuration
-from kubernetes.config import load_kube_config
+from kubernetes.config import list_kube_config_contexts, load_kube_config
 from urllib3.exceptions import HTTPError
 
 from kubestage.cluster.inventory import Target, TargetError
 
 REQUEST_TIMEOUT_S = 10
+LISTENS_WITHIN_S = 2.0
 
 
 class Api:
@@ -54,8 +56,7 @@ class Api:
 @contextmanager
 def connected(target: Target) -> Iterator[Api]:
     """The cluster's Api; what it refuses, or that it does not answer, is a TargetError."""
-    configuration = Configuration()
-    load_kube_config(str(target.kubeconfig), client_configuration=configuration)
+    configuration = reachable(str(target.kubeconfig))
     configuration.retries = False  # one that is down is told of at once
     api = Api(ApiClient(configuration))
     try:
@@ -67,6 +68,29 @@ def connected(target: Target) -> Iterator[Api]:
             f"{api.server}: the API server does not answer: {error}\n    -> see that {target.first} is up; "
             f"there: systemctl status kubelet"
         ) from None
+
+
+def reachable(kubeconfig: str) -> Any:
+    """The client's configuration by the current context or, where nobody listens at its server, by another one."""
+    contexts, current = list_kube_config_contexts(kubeconfig)
+    names = [current["name"], *(each["name"] for each in contexts if each["name"] != current["name"])]
+    found = []
+    for name in names:
+        configuration = Configuration()
+        load_kube_config(kubeconfig, context=name, client_configuration=configuration)
+        found.append(configuration)
+        if len(names) == 1 or _listens(configuration.host):
+            return configuration
+    return found[0]
+
+
+def _listens(server: str) -> bool:
+    address = urlsplit(server)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), LISTENS_WITHIN_S):
+            return True
+    except OSError:
+        return False
 
 
 def reason(error: ApiException) -> str:

@@ -87,7 +87,8 @@ def init_configuration(
             "serverTLSBootstrap": True,  # else the kubelet serves with a certificate that nobody can verify
         },
         merged(
-            {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"},
+            # The mode by its name: kubeadm 1.37 would write it into one that names none.
+            {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables"},
             settings.kube_proxy_config,
         ),
     ]
@@ -141,6 +142,19 @@ def control_plane_join_configuration(
         },
         nodeRegistration=_control_plane_registration(settings, own, name, address),
     )
+
+
+def upgrade_configuration(settings: ClusterSettings, own: HostSettings) -> str:
+    """YAML for `kubeadm upgrade apply` and `kubeadm upgrade node --config` of a host, to its version."""
+    common = {"ignorePreflightErrors": list(own.kubeadm_ignore_preflight), "imagePullPolicy": "IfNotPresent"}
+    document = {
+        "apiVersion": _API,
+        "kind": "UpgradeConfiguration",
+        "apply": {"kubernetesVersion": f"v{own.kubernetes_version}", **common},
+        "node": common,
+        "timeouts": {"upgradeManifests": f"{settings.timeout_s(300)}s"},
+    }
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def certificates_upload(certificate_key: str, kubernetes_version: str) -> str:

@@ -144,6 +144,7 @@ class ClusterSettings(_Settings):
 
     commands_per_connection: Count
     rebuild_at_once: Count
+    upgrade_at_once: Count
     timeout_factor: TimeoutFactor
 
     _stacks: Mapping[str, StackSettings] = PrivateAttr(default_factory=dict)

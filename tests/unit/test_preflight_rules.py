@@ -843,7 +843,7 @@ class TestVersionOfAMember:
         problem = the_one(problems(self.reports("1.36.2")))
         assert (problem.where, problem.setting, problem.value) == ("w1", "kubernetes_version", "1.36.3")
         assert "its kubelet is 1.36.2" in problem.reason
-        assert "set it back to 1.36.2" in problem.remedy and "kubeadm reset" in problem.remedy
+        assert "set it back to 1.36.2" in problem.remedy and "upgrade.py (with --limit w1" in problem.remedy
         assert problems(self.reports("1.36.2"), w1={"kubernetes_version": "1.36.2"}) == []
 
     def test_one_that_is_newer_than_its_control_plane(self) -> None:

@@ -137,7 +137,11 @@ class TestKubeadm:
                 "cgroupDriver": "systemd",
                 "serverTLSBootstrap": True,
             },
-            {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"},
+            {
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration",
+                "mode": "iptables",
+            },
         ]
 
     def test_addresses_in_the_certificate(self) -> None:

@@ -565,7 +565,6 @@ def test_setting_of_a_single_host(settings: dict[str, Any], shown: str, reason: 
 # data by host, groups, message
 INVENTORIES: list[tuple[dict[str, dict[str, Any]], dict[str, list[str]], str, str]] = [
     (hosts_data(), {"masters": ["cp1"], "workers": ["w1", "w2"]}, "no host in the group", "control_plane ="),
-    (hosts_data(), {"control_plane": ["cp1", "w1"], "workers": ["w2"]}, "not supported yet", "move the others"),
     (
         hosts_data(),
         {"control_plane": ["cp1"], "workers": ["cp1", "w1", "w2"]},

@@ -9,8 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from kubernetes.client import ApiException, AppsV1Api, CoreV1Api, NetworkingV1Api, VersionApi
-from kubernetes.config import new_client_from_config
+from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api, NetworkingV1Api, VersionApi
 from kubernetes.stream import stream
 
 from kubestage.commands import api as product
@@ -34,7 +33,7 @@ class Api:
         self.server = self.objects.server
 
     def _client(self) -> Any:
-        return new_client_from_config(str(self._kubeconfig))
+        return ApiClient(product.reachable(str(self._kubeconfig)))
 
     def readyz(self) -> str:
         """What the API server says of its parts, a line each: "[+]etcd ok"."""
