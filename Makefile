@@ -18,7 +18,7 @@ help:
 	@echo 'make demo         a cluster on this machine, from bare hosts, verified; MIRROR=upstream: with nothing built'
 	@echo 'make test         lint, unit tests, lab tests'
 	@echo 'make lint unit    only those'
-	@echo 'make test-life    more lab tests: faults of hosts and people, rebuilds'
+	@echo 'make test-life    more lab tests: faults, rebuilds, three control planes, upgrades'
 	@echo 'make venv         only pyinfra and what it needs, for hosts of your own'
 	@echo 'make aliyun       that, and what inventory/aliyun.py needs: the SDK of Alibaba Cloud'
 	@echo 'make new          an inventory for hosts of your own; NAME=staging'
@@ -68,7 +68,7 @@ lab-test: setup-tests lint unit
 	$(BIN)/python -m pytest tests/lab --ignore tests/lab/test_lab_hosts.py -m 'not life' --durations 10
 
 test-life: setup-tests
-	$(BIN)/python -m lab build
+	KUBESTAGE_LAB_UPGRADES=1 $(BIN)/python -m lab build
 	$(BIN)/python -m pytest tests/lab -m life --durations 10
 
 new: venv

@@ -26,6 +26,7 @@ PHASES = [
     control_plane.bring_up,
     volumes.keep,
     join.hosts,
+    endpoint.extend,
     network.install,
     certificates.keep,
     certificates.trust,

@@ -44,6 +44,8 @@ def install(plan: HostPlan) -> None:
             timeout_s=plan.settings.timeout_s(180),
             name="Nodes are Ready",
         )
+        if any(name in plan.targeted for name in plan.joining):
+            nodes.cluster_dns_anew(control_plane=plan.speaker, name="Cluster DNS spreads")
         node_certificates.approvals(
             control_plane=plan.speaker,
             addresses=plan.addresses,

@@ -13,7 +13,8 @@ from kubestage.stacks.catalogue import chosen
 def serve(plan: HostPlan) -> None:
     """Waits for all at once: they have pulled their images and started side by side."""
     if plan.acts_for_all:
-        kept = [network.flannel(plan.settings), *chosen(plan.settings).values()]
+        wanted = [network.flannel(plan.settings), *chosen(plan.settings).values()]
+        kept = [stack for stack in wanted if not plan.waits_for_a_node(stack)]
         stacks.readiness(
             control_plane=plan.speaker,
             workloads=[network.CLUSTER_DNS, network.KUBE_PROXY, *(each for stack in kept for each in stack.workloads)],

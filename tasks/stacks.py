@@ -26,6 +26,11 @@ def _remove(plan: HostPlan, stack: Stack) -> None:
     )
     if stack.certificates:
         files.no_folder(path=stack.certificates.folder, name=f"{stack.name}: no certificates")
+        platform_secrets.secret(
+            control_plane=plan.speaker,
+            secret=stack.certificates.kept,
+            name=f"{stack.name}: no certificates in the cluster",
+        )
     if stack.logins:
         files.no_folder(path=stack.logins.folder, name=f"{stack.name}: no users")
         platform_secrets.secret(
@@ -53,12 +58,15 @@ def _install(plan: HostPlan, stack: Stack) -> None:
             name=theirs.url.rpartition("/")[2],
         )
     if stack.certificates:
+        kept = stack.certificates.kept
+        platform_secrets.files(control_plane=plan.speaker, secret=kept, name="Certificates that the cluster keeps")
         certificates.mutual_certificates(
             folder=stack.certificates.folder,
             uses=stack.certificates.uses,
             renew_days=settings.certificate_renew_days,
             name="Certificates",
         )
+        platform_secrets.secret(control_plane=plan.speaker, secret=kept, name="Certificates are kept in the cluster")
     if stack.logins:
         kept = stack.logins.kept
         platform_secrets.files(control_plane=plan.speaker, secret=kept, name="Users that the cluster keeps")

@@ -91,6 +91,7 @@ WARNINGS: tuple[Callable[[ClusterHosts], Iterator[str]], ...] = (
     warnings.silent_api,
     warnings.unknown_stack_objects,
     warnings.nodes_of_no_host,
+    warnings.volumes_out_of_reach,
     warnings.even_control_plane,
     warnings.pressure,
     warnings.volumes_without_programs,

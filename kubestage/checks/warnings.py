@@ -47,6 +47,12 @@ def nodes_of_no_host(hosts: ClusterHosts) -> Iterator[str]:
         )
 
 
+def volumes_out_of_reach(hosts: ClusterHosts) -> Iterator[str]:
+    """Kubernetes waits with what uses them as long as the node is away, and so nobody else does."""
+    for claim, node in sorted(hosts.living.out_of_reach.items() if hosts.living else ()):
+        yield f"The volume {claim} lies on {node}, which is not Ready: what uses it serves again when that is back"
+
+
 def even_control_plane(hosts: ClusterHosts) -> Iterator[str]:
     """https://etcd.io/docs/v3.6/faq/, "Why an odd number of cluster members?"."""
     number = len(hosts.cluster.control_plane)

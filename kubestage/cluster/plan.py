@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from kubestage.facts.stack_objects import StackObjects
 from kubestage.facts.unknown import Unknown
 from kubestage.render import kubeadm
 from kubestage.settings import ClusterSettings, HostSettings
+from kubestage.stacks.stack import Stack
 from kubestage.stacks.storage import STORAGE_CLASS
 
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane:NoSchedule"  # kubeadm's own
@@ -69,9 +70,23 @@ class HostPlan:
         return self.checked.reports[self.leader].made.get("version", self.host_settings.kubernetes_version)
 
     @property
+    def joining(self) -> list[str]:
+        """The control plane hosts that were known not to be in the cluster when the run began, and are to join it."""
+        return [
+            name
+            for name in self.checked.cluster.control_plane
+            if name in self.checked.reports and name not in self.checked.members and name != self.leader
+        ]
+
+    @property
     def joins_control_plane(self) -> bool:
-        """Whether the host was not of the control plane yet when the run began, and will be by a join."""
-        return self.is_control_plane and not self.is_leader and self.name not in self.checked.members
+        """Whether the host is one of them."""
+        return self.name in self.joining
+
+    def api_servers(self, joined: Collection[str] = ()) -> list[str]:
+        """The private addresses at which the API is served once the hosts `joined` have joined."""
+        away = set(self.joining) - set(joined)
+        return [address for name, address in self.control_plane.items() if name not in away]
 
     @property
     def control_plane(self) -> Mapping[str, str]:
@@ -127,6 +142,12 @@ class HostPlan:
             for claim, volume in (living.volumes if living else {}).items()
             if (volume.storage_class, volume.node) == (STORAGE_CLASS, self.name) and volume.path and not volume.leaving
         }
+
+    def waits_for_a_node(self, stack: Stack) -> bool:
+        """Whether a volume of the stack's lay on a node that was not Ready: until it is back, the stack can't serve."""
+        living = self.checked.reports[self.leader].cluster
+        own = stack.namespace.name if stack.namespace else ""
+        return any(claim.partition("/")[0] == own for claim in (living.out_of_reach if living else ()))
 
     @property
     def stack_objects(self) -> StackObjects:

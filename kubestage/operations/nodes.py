@@ -40,6 +40,16 @@ def readiness(
 
 
 @operation()
+def cluster_dns_anew(control_plane: ControlPlane) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Have CoreDNS find its nodes anew: both replicas are where the first host of the control plane put them.
+
+    Nothing moves pods by itself, and the loss of that host would be the loss of the cluster's DNS. So kubeadm advises,
+    https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/high-availability/.
+    """
+    yield control_plane.command(f"{KUBECTL} --namespace kube-system rollout restart deployment/coredns")
+
+
+@operation()
 def cordon(control_plane: ControlPlane, names: Sequence[str]) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Have no new pod come to the nodes `names`, as far as they are nodes."""
     nodes = _nodes(control_plane)

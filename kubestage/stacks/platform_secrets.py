@@ -18,10 +18,11 @@ class Kept:
     files: Mapping[str, str]
 
 
-def _kept(name: str, paths: Iterable[str]) -> Kept:
+def kept(name: str, paths: Iterable[str]) -> Kept:
+    """Files by their names, in the order in which they are written."""
     return Kept(name, {PurePosixPath(path).name: path for path in paths})
 
 
 # In the order in which they are written: a certificate after its key, the sums last.
-CERTIFICATES = _kept("certificates", (CA_KEY, CA_CERTIFICATE, WILDCARD_KEY, WILDCARD_CERTIFICATE))
-LOGINS = _kept("registry-logins", (USERS, HTPASSWD, PULL_CONFIG, SUMS))
+CERTIFICATES = kept("certificates", (CA_KEY, CA_CERTIFICATE, WILDCARD_KEY, WILDCARD_CERTIFICATE))
+LOGINS = kept("registry-logins", (USERS, HTPASSWD, PULL_CONFIG, SUMS))

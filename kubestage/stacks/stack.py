@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -21,7 +21,7 @@ from kubestage.host_file import HostFile
 from kubestage.kubernetes import MANIFESTS, PLATFORM_NAMESPACE, STACK_LABEL
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.labels import labelled
-from kubestage.stacks.platform_secrets import Kept
+from kubestage.stacks.platform_secrets import Kept, kept
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parents[2] / "files"),
@@ -85,6 +85,12 @@ class Certificates:
 
     folder: str
     uses: Mapping[str, Any]
+
+    @property
+    def kept(self) -> Kept:
+        """How the cluster keeps them, so that another control plane host has the same."""
+        names = [*(f"{name}.{ending}" for name in self.uses for ending in ("key", "crt")), "ca.crt"]
+        return kept(f"certificates.{PurePosixPath(self.folder).name}", [f"{self.folder}/{name}" for name in names])
 
 
 @dataclass(frozen=True)

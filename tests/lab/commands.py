@@ -26,9 +26,9 @@ _lab_of: dict[str, str] = {}
 
 
 @contextmanager
-def control_planes(number: int) -> Iterator[None]:
-    """A time in which the lab has so many hosts of the control plane, for all commands."""
-    _lab_of["KUBESTAGE_LAB_CONTROL_PLANES"] = str(number)
+def control_planes(number: int, **values: str) -> Iterator[None]:
+    """A time in which the lab has so many hosts of the control plane, and `values` in its environment."""
+    _lab_of.update(KUBESTAGE_LAB_CONTROL_PLANES=str(number), **values)
     try:
         yield
     finally:

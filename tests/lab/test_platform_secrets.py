@@ -17,6 +17,8 @@ USERS_BACK = "Registry | Users that the cluster keeps"
 USERS_KEPT = "Registry | Users are kept in the cluster"
 # Of each there is a record in the same namespace.
 RECORDED = (
+    "Ingress | Certificates are kept in the cluster",
+    "Metrics | Certificates are kept in the cluster",
     "Network | flannel, reserved NodePorts",
     "Storage | storage",
     "Ingress | ingress",

@@ -41,13 +41,13 @@ pytestmark = pytest.mark.life
 
 NEWER = "tests/lab/newer/lab.py"
 UPGRADE = "upgrade.py"
-OLD, NEW = (release.version for release in build.RELEASES)
+OLD, NEW = (release.version for release in build.ALL_RELEASES)
 
 
 @pytest.fixture(params=[1, 3])
 def of_the_old_version(request: pytest.FixtureRequest, blank_hosts: None) -> Iterator[int]:
     """A cluster with so many control planes, and an app on it with two replicas."""
-    with control_planes(request.param):
+    with control_planes(request.param, KUBESTAGE_LAB_UPGRADES="1"):
         lab("down")
         lab("up")
         deploy()
@@ -76,7 +76,7 @@ def test_under_load(of_the_old_version: int, tmp_path: Path) -> None:
     assert not [node for node in nodes_now if node["spec"].get("unschedulable")]
     path = "jsonpath={.items[*].spec.containers[*].image}"
     images = kubectl("get", "pods", "--namespace", "kube-system", "--output", path)
-    new = build.RELEASES[1]
+    new = build.ALL_RELEASES[1]
     for image in (f"kube-apiserver:v{NEW}", f"kube-proxy:v{NEW}", new.coredns_tag, new.etcd_tag):
         assert image in images
     assert f"v{OLD}" not in images

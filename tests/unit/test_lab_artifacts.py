@@ -69,7 +69,7 @@ def test_pins_and_image_tag_name_the_same_version(program: build.GoProgram | bui
     assert image.rpartition(":")[2] == tag.format(program.version)
 
 
-@pytest.mark.parametrize("release", build.RELEASES, ids=lambda release: release.version)
+@pytest.mark.parametrize("release", build.ALL_RELEASES, ids=lambda release: release.version)
 def test_release_is_consistent(release: build.KubernetesRelease) -> None:
     assert release.etcd_tag.rpartition("-")[0] == release.etcd.version
     go_mod = release.kubernetes.source / "go.mod"
@@ -84,7 +84,8 @@ def test_busybox_is_the_version_its_image_names() -> None:
     assert product()["busybox_image"].rpartition(":")[2] in build.debian_version("busybox-static")
 
 
-GO_PROGRAMS = [program for program in build.CATALOGUE if isinstance(program, build.GoProgram)]
+UPGRADES = [program for one in build.ALL_RELEASES[1:] for program in (one.kubernetes, one.etcd, one.coredns)]
+GO_PROGRAMS = [program for program in (*build.CATALOGUE, *UPGRADES) if isinstance(program, build.GoProgram)]
 WHEEL_PROGRAMS = [program for program in build.CATALOGUE if isinstance(program, build.WheelProgram)]
 
 

@@ -14,11 +14,13 @@ from sample_reports import OTHER_CA, bare, control_plane, inline, member
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.checks.load import load
 from kubestage.checks.preflight import RULES, WARNINGS, Checked
+from kubestage.checks.warnings import volumes_out_of_reach
 from kubestage.cluster.plan import HostPlan
-from kubestage.facts.host_report import HostReport, parse
+from kubestage.facts.host_report import HostReport, Node, Volume, parse
 from kubestage.kubernetes import RESET
 from kubestage.render import kubeadm
 from kubestage.settings import SettingsError
+from kubestage.stacks.catalogue import chosen
 
 NUMBERS = {"cp1": 11, "cp2": 21, "cp3": 31, "w1": 12}
 GROUPS = {"control_plane": ["cp1", "cp2", "cp3"], "workers": ["w1"]}
@@ -136,6 +138,25 @@ def test_who_joins() -> None:
 def test_the_first_of_a_new_cluster_does_not_join() -> None:
     known = {name: blank(name) for name in NUMBERS}
     assert [name for name in known if plan(name, **known).joins_control_plane] == ["cp2", "cp3"]
+
+
+def test_nobody_is_sent_to_one_that_has_not_joined() -> None:
+    known = {"cp1": of_control_plane("cp1"), "cp2": blank("cp2"), "w1": worker("w1")}  # cp3 was not asked
+    found = plan("w1", **known)
+    assert found.api_servers() == ["10.0.0.11", "10.0.0.31"]
+    assert found.api_servers(joined=["cp2"]) == ["10.0.0.11", "10.0.0.21", "10.0.0.31"]
+
+
+def test_nobody_waits_for_a_stack_whose_volume_is_out_of_reach() -> None:
+    first = of_control_plane("cp1")
+    assert first.cluster
+    nodes = {"cp1": Node("10.0.0.11", True), "cp2": Node("10.0.0.21", False)}
+    volumes = {"registry/registry": Volume("local-path", "20Gi", node="cp2")}
+    known = {"cp1": replace(first, cluster=replace(first.cluster, nodes=nodes, volumes=volumes))}
+    run, stacks = plan("cp1", **known), chosen(hosts().common)
+    assert [name for name, stack in stacks.items() if run.waits_for_a_node(stack)] == ["registry"]
+    (warning,) = volumes_out_of_reach(hosts(**known))
+    assert "The volume registry/registry lies on cp2, which is not Ready" in warning
 
 
 def test_the_configuration_is_one_for_all() -> None:

@@ -222,8 +222,15 @@ class TestStacks:
 
     def test_what_a_stack_needs_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = self.install("Ingress", plan_of("cp1"), monkeypatch)
-        assert [name for name, _ in made] == ["files.download", "certificates.mutual_certificates", "stacks.stacks"]
-        definitions, mutual, kept = (arguments for _, arguments in made)
+        assert [name for name, _ in made] == [
+            "files.download",
+            "platform_secrets.files",
+            "certificates.mutual_certificates",
+            "platform_secrets.secret",
+            "stacks.stacks",
+        ]
+        definitions, had, mutual, _, kept = (arguments for _, arguments in made)
+        assert set(had["secret"].files.values()) > {f"{mutual['folder']}/ca.crt"}
         (stack,) = kept["stacks"]
         assert definitions["path"] == f"{stack.upstream_folder(0)}/manifest.yaml"
         assert definitions["address"].startswith("https://raw.githubusercontent.com/")

@@ -78,6 +78,15 @@ class ClusterReport:
     stack_objects: StackObjects
     pressures: Mapping[str, tuple[str, ...]]
 
+    @property
+    def out_of_reach(self) -> dict[str, str]:
+        """The "namespace/name" of a claim -> the node on which its volume lies, of those that are not Ready."""
+        return {
+            claim: volume.node
+            for claim, volume in self.volumes.items()
+            if volume.node in self.nodes and not self.nodes[volume.node].ready
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Living:
