@@ -102,7 +102,7 @@ def membership(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def _control_plane(hosts: ClusterHosts, name: str, report: HostReport) -> Iterator[Problem]:
     left = report.debris or report.admin_conf or report.kubelet_conf
-    if hosts.ca and {report.admin_ca, report.kubelet_ca} <= {"", hosts.ca}:
+    if hosts.ca and {report.admin_ca, report.kubelet_ca} <= {"", hosts.ca} and (report.ours or not left):
         if report.kubelet_conf and not report.admin_conf:
             yield Problem(
                 name,

@@ -10,7 +10,6 @@ from kubestage.checks.wanted import folders
 from kubestage.facts.host_report import HostReport
 from kubestage.facts.host_report.wanted import KUBELET
 from kubestage.facts.pressure import Left, told
-from kubestage.kubernetes import KUBECTL
 from kubestage.settings import HostSettings
 
 
@@ -41,16 +40,16 @@ def nodes_of_no_host(hosts: ClusterHosts) -> Iterator[str]:
         held = sorted(claim for claim, each in living.volumes.items() if each.node == node)
         lost = f", with the volumes that lie on it: {', '.join(held)}" if held else ""
         yield (
-            f"{node} is a node of the cluster, and no host of the inventory. Put it back there; or take it out of the "
-            f"cluster{lost}: {KUBECTL} drain {node} --ignore-daemonsets --delete-emptydir-data, then "
-            f"{KUBECTL} delete node {node}"
+            f"{node} is a node of the cluster, and no host of the inventory. Put it back there; and if it is to leave "
+            f"the cluster{lost}, give that inventory to remove.py, with --limit {node}: living or dead, it is taken out"
         )
 
 
 def volumes_out_of_reach(hosts: ClusterHosts) -> Iterator[str]:
     """Kubernetes waits with what uses them as long as the node is away, and so nobody else does."""
     for claim, node in sorted(hosts.living.out_of_reach.items() if hosts.living else ()):
-        yield f"The volume {claim} lies on {node}, which is not Ready: what uses it serves again when that is back"
+        if node in hosts.cluster.hosts:
+            yield f"The volume {claim} lies on {node}, which is not Ready: what uses it serves again when that is back"
 
 
 def even_control_plane(hosts: ClusterHosts) -> Iterator[str]:

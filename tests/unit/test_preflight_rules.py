@@ -299,7 +299,7 @@ def test_a_node_of_no_host_is_told_of() -> None:
     ]
     (line,) = warned(running(nodes=nodes, volumes=volumes))
     assert line.startswith("w3 is a node of the cluster, and no host of the inventory.")
-    assert "the volumes that lie on it: shop/orders: kubectl" in line and line.endswith("delete node w3")
+    assert "the volumes that lie on it: shop/orders, give" in line and "remove.py, with --limit w3" in line
 
 
 def test_volumes_from_which_nothing_starts() -> None:

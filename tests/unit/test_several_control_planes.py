@@ -88,6 +88,12 @@ def test_what_a_join_that_was_ended_has_left_is_fine() -> None:
     assert not found.is_member("cp2")
 
 
+def test_what_somebody_else_has_begun_there_is_refused() -> None:
+    found = hosts(cp1=of_control_plane("cp1"), cp2=replace(blank("cp2"), debris=True))
+    (problem,) = told(found)
+    assert "cp2" in problem and "not made by kubestage" in problem
+
+
 def test_the_control_plane_of_another_cluster_is_refused() -> None:
     found = hosts(cp1=of_control_plane("cp1"), cp2=of_control_plane("cp2", ca=inline(OTHER_CA)))
     (problem,) = told(found)
