@@ -183,6 +183,53 @@ def test_not_all_of_them_are_rebuilt(cluster: None) -> None:
     assert result.returncode == 1 and "they are all of the control plane" in result.stderr, result.stderr
 
 
+# A volume on w2, and what keeps it in use.
+NOTES = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: leaving}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Mi}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: leaving}
+spec:
+  selector: {matchLabels: {app: leaving}}
+  template:
+    metadata: {labels: {app: leaving}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: w2}
+      containers:
+        - name: leaving
+          image: docker.io/library/busybox:1.35.0
+          command: [sh, -c, "trap exit TERM; sleep 3600 & wait"]
+          volumeMounts: [{name: volume, mountPath: /volume}]
+      volumes:
+        - name: volume
+          persistentVolumeClaim: {claimName: leaving}
+"""
+
+
+def test_a_worker_is_removed_with_its_volumes(cluster: None) -> None:
+    kubectl("apply", "--filename", "-", given=NOTES)
+    try:
+        kubectl("rollout", "status", "deployment/leaving", f"--timeout={WITHIN_S}s")
+        assert "volumes default/leaving (1Mi)" in deploy("--limit", "w2", script=REMOVE).printed
+        assert "w2" not in kubectl("get", "nodes", "--output", "name")
+        assert kubectl("get", "persistentvolumeclaims", "--output", "name") == ""
+        assert "w2" not in kubectl("get", "persistentvolumes", "--output", "yaml")
+        assert on("w2", "ls /etc/kubernetes/manifests /etc/kubernetes/pki 2>/dev/null; pgrep -x kubelet || true") == ""
+        assert deploy("--limit", "w2", script=REMOVE).changed == {}
+    finally:
+        kubectl("delete", "deployment", "leaving")
+    deploy()
+    assert deploy().changed == {}
+    settle()
+    assert verify() == set()
+
+
 def test_a_dead_one_is_removed_and_joins_again(cluster: None) -> None:
     cut("cp3")
     try:
