@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from paramiko import SSHConfig
 
 from kubestage.cluster.inventory import TargetError
+from kubestage.commands.new import command
 from kubestage.commands.new.hosts import Hosts, NewHost, parse, ssh_aliases
 from kubestage.commands.new.sources import read
 
@@ -184,3 +186,16 @@ def test_a_file_that_is_none(tmp_path: Path, name: str, content: bytes | None, m
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TargetError, match=message):
         read(tmp_path / name)
+
+
+def test_three_of_the_control_plane_by_flags() -> None:
+    flags = [word for host in ("10.0.0.11", "10.0.0.12", "x=10.0.0.13") for word in ("--control-plane", host)]
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    hosts = command._hosts(parser.parse_args(["staging", *flags]), SSHConfig(), command._take_default)
+    assert [(host.name, host.address) for host in hosts.control_plane] == [
+        ("cp1", "10.0.0.11"),
+        ("cp2", "10.0.0.12"),
+        ("x", "10.0.0.13"),
+    ]
+    assert hosts.workers == ()

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own words."""
     parser.add_argument("name", help="of the cluster: inventory/NAME.py")
     host = "[NAME=][USER@]ADDRESS[:PORT], or an alias of ~/.ssh/config"
-    parser.add_argument("--control-plane", metavar="HOST", help=host)
+    parser.add_argument(
+        "--control-plane", metavar="HOST", action="append", help=f"{host}; once for each of one or three"
+    )
     parser.add_argument("--worker", metavar="HOST", action="append", help="the same; once for each")
     parser.add_argument("--from", dest="source", metavar="FILE", help="take the hosts from Ansible or Terraform")
     parser.add_argument("--user", help="who logs in where a host names nobody; default: root")
@@ -96,11 +98,12 @@ def _hosts(given: argparse.Namespace, aliases: SSHConfig, ask: Ask) -> Hosts:
     if given.source:
         hosts = sources.read(Path(given.source))
     else:
-        leader = given.control_plane or ask("Control plane (an address, user@address:port, or an alias of SSH)", "")
-        if not leader:
+        question = "Control plane (one or three, apart by blanks: an address, user@address:port, or an alias of SSH)"
+        control_plane = given.control_plane or ask(question, "").split()
+        if not control_plane:
             raise TargetError("no host is named\n    -> name one: --control-plane ADDRESS, or --from FILE")
         workers = given.worker or ask("Workers, apart by blanks (none: the control plane runs all pods)", "").split()
-        hosts = Hosts((parse(leader, aliases),), tuple(parse(words, aliases) for words in workers))
+        hosts = Hosts(*(tuple(parse(words, aliases) for words in group) for group in (control_plane, workers)))
     user = given.user
     if not user and any(not host.user for host in hosts.all):
         user = ask("User", "root")
