@@ -24,6 +24,7 @@ def show(plan: HostPlan) -> None:
             control_plane=plan.leader,
             server=f"https://{server}:{plan.settings.api_port}",
             addresses=addresses,
+            members=members if len(members := list(plan.control_plane)) > 1 else (),
         )
         overview.summary(
             settings=plan.settings, place=place, ca=plan.kubeconfig.with_name("ca.crt"), name="What is where"

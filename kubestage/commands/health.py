@@ -144,6 +144,16 @@ def _nodes_health(names: Sequence[str], nodes: Iterable[Any], short: Sequence[st
     )
 
 
+def etcd_health(names: Sequence[str], pods: Iterable[Any]) -> Health:
+    """`names`: of the hosts that are to have a member; `pods`: etcd's. It takes writes while most of them are ready."""
+    ready = {pod["spec"].get("nodeName") for pod in pods if ("Ready", "True") in conditions(pod)}
+    away = [name for name in names if name not in ready]
+    few = () if 2 * len(away) < len(names) else ("nobody can write",)
+    return Health(
+        f"{len(names)} of {len(names)} members ready", (*(f"its member on {name} is not ready" for name in away), *few)
+    )
+
+
 def _not_ready(workloads: Iterable[Workload], ready: Mapping[Workload, tuple[int, int]]) -> list[str]:
     troubles = []
     for workload in workloads:

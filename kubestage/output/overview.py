@@ -32,6 +32,8 @@ def overview(settings: ClusterSettings, place: Place, has_ca: bool) -> Overview:
 
 def _rows(settings: ClusterSettings, place: Place, has_ca: bool) -> Iterator[Row]:
     yield Row("API", place.server, "kubernetes-admin", str(place.folder / "kubeconfig"))
+    if place.members:
+        yield Row("etcd", ", ".join(place.members))
     if "ingress" in settings.stacks:
         trust = f"make trust INVENTORY={place.inventory}" if has_ca else ""
         yield Row("certificate", f"{settings.domain}, *.{settings.domain}", how=trust)

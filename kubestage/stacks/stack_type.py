@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ class Place:
     """Where a cluster is, seen from the machine that a run is started from.
 
     `inventory`: as make takes it. `folder`: of the kubeconfig and the CA. `server`: the API's address.
-    `addresses`: host name -> where people reach the host.
+    `addresses`: host name -> where people reach the host. `members`: the hosts of a control plane of several.
     """
 
     inventory: str
@@ -25,6 +25,7 @@ class Place:
     control_plane: str
     server: str
     addresses: Mapping[str, str]
+    members: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

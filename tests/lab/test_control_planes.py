@@ -101,6 +101,8 @@ def test_one_becomes_three(cluster: None) -> None:
     assert deploy().changed == {}
     settle()
     assert verify() == set()
+    told = kubestage("status")
+    assert told.returncode == 0 and "3 of 3 members ready" in told.stdout, told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("host", ["cp1", "cp3"])

@@ -23,6 +23,7 @@ from kubestage.commands.health import (
     Health,
     ask_site,
     ask_sites,
+    etcd_health,
     platform_health,
     readiness,
     shortages,
@@ -239,3 +240,19 @@ class TestSites:
 
     def ask(self, port: int, ca: Path, host: str = "dashboard.shop.example") -> Answer:
         return ask_site("127.0.0.1", port, host, ssl.create_default_context(cafile=ca))
+
+
+@pytest.mark.parametrize(
+    ("ready", "troubles"),
+    [
+        ("cp1 cp2 cp3", ()),
+        ("cp1 cp3", ("its member on cp2 is not ready",)),
+        ("cp3", ("its member on cp1 is not ready", "its member on cp2 is not ready", "nobody can write")),
+    ],
+)
+def test_members_of_etcd(ready: str, troubles: tuple[str, ...]) -> None:
+    pods = [
+        {"spec": {"nodeName": name}, "status": {"conditions": [{"type": "Ready", "status": str(name in ready)}]}}
+        for name in ("cp1", "cp2", "cp3")
+    ]
+    assert etcd_health(["cp1", "cp2", "cp3"], pods) == Health("3 of 3 members ready", troubles)

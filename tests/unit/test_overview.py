@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,9 @@ def test_a_run_prints_it_and_changes_nothing(tmp_path: Path, caplog: pytest.LogC
     assert hosts.commands("cp1") == []
     assert "https://dashboard.shop.example" in caplog.text
     assert "make trust INVENTORY=inventory/shop.py" in caplog.text
+
+
+def test_a_control_plane_of_several() -> None:
+    several = replace(PLACE, members=["cp1", "cp2"])
+    assert Row("etcd", "cp1, cp2") in overview(settings(), several, has_ca=True).rows
+    assert "etcd" not in rows()
