@@ -311,7 +311,14 @@ AWAY = (
         f"{KUBECTL} -n kube-system wait --for=condition=Ready --timeout=180s pod/kube-scheduler-cp1",
     ),
 )
-FROZEN = Breakage("cp1", "kill -STOP $(pidof etcd)", ("test_apiserver.py::test_healthy",), "kill -CONT $(pidof etcd)")
+# For a second, the API server answers what it was told of etcd before.
+NOT_READY = f"timeout 60 sh -c 'while timeout 5 {KUBECTL} get --raw /readyz >/dev/null 2>&1; do sleep 0.2; done'"
+FROZEN = Breakage(
+    "cp1",
+    f"kill -STOP $(pidof etcd) && {NOT_READY}",
+    ("test_apiserver.py::test_healthy",),
+    "kill -CONT $(pidof etcd)",
+)
 
 
 def test_what_is_away(cluster: None) -> None:
