@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,6 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
-from kubestage.operations.etcd import RETIRE
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
 from kubestage.stacks.catalogue import chosen
@@ -277,8 +275,6 @@ def _leave_one(target: Target, speaker: str, rebuild: Rebuild) -> None:
 
 def _leave_etcd(target: Target, speaker: str, name: str) -> None:
     """While it lives: else it would count among those of which most have to answer."""
-    with suppress(PyinfraError):  # one that can't be reached serves nobody
-        shell(target, name, RETIRE)
     members, answering = _asked(target, speaker, EtcdMembers()), _asked(target, speaker, EtcdAnswering())
     if isinstance(members, Unknown) or isinstance(answering, Unknown):
         raise TargetError(f"{speaker}: etcd does not say which members it has\n    -> see that it runs: make status")

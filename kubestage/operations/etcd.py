@@ -12,25 +12,6 @@ from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call
 from kubestage.facts.etcd import EtcdMembers, Member, etcdctl
 from kubestage.facts.unknown import Unknown
-from kubestage.kubernetes import APISERVER_MANIFEST, OURS, static_pod_pid
-
-# In shell, on a control plane host that is about to leave: first nobody asks its API server any more, which would go on
-# as long as its etcd is a member and end in the midst of a request with it; then another member leads, so that nothing
-# has to be elected. A manifest that is put back undoes it.
-RETIRED = f"{OURS}/apiserver-that-left.yaml"
-RETIRE = rf"""
-pid_of() {{ {static_pod_pid("kube-apiserver")}; }}
-if [ -e {APISERVER_MANIFEST} ]; then mv {APISERVER_MANIFEST} {RETIRED}; fi
-n=0
-while [ "$(pid_of)" ] && [ $n -lt 300 ]; do n=$((n + 1)); sleep 0.2; done
-set -- $({etcdctl("endpoint status --write-out json")} 2>/dev/null |
-    sed -n 's/.*"member_id":\([0-9]*\).*"leader":\([0-9]*\).*/ /p')
-if [ $# = 2 ] && [ $1 = $2 ]; then
-    other=$({etcdctl("member list")} 2>/dev/null | awk -F ', ' '$2 == "started" && $6 == "false" {{ print $1 }}' |
-        grep -vxF "$(printf %x $1)" | head -n 1)
-    if [ "$other" ]; then {etcdctl('move-leader "$other"')} >/dev/null 2>&1; fi
-fi
-"""
 
 
 def remove(control_plane: ControlPlane, member: Member) -> None:

@@ -323,7 +323,7 @@ def no_membership() -> Generator[StringCommand, None, None]:
     """Make this host be of no cluster: what kubeadm has made here goes, a control plane's member of etcd among it."""
     state = ask(Kubeadm)
     if state.admin_conf or state.kubelet_conf or state.debris or state.running == LEAVE_UNIT:
-        yield in_unit(LEAVE_UNIT, f"{etcd.RETIRE}\n{RESET} && {FORGET_POD_NETWORK}")
+        yield in_unit(LEAVE_UNIT, f"{RESET} && {FORGET_POD_NETWORK}")
     else:
         host.noop("is of no cluster")
 

@@ -154,7 +154,7 @@ class TestHost:
         one.prepare("w1", kubeadm.no_membership)
         one.execute()
         (told,) = one.told("w1")
-        assert told.command == self.LEAVE and told.stdin == f"{etcd.RETIRE}\n{RESET} && {FORGET_POD_NETWORK}"
+        assert told.command == self.LEAVE and told.stdin == f"{RESET} && {FORGET_POD_NETWORK}"
 
     def test_of_no_cluster(self) -> None:
         assert run(kubeadm.no_membership, {fact(Kubeadm): []}) == []
