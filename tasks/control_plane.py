@@ -14,6 +14,7 @@ from kubestage.operations import kubelet as kubelet_operations
 from kubestage.operations import static_pods as static_pods_operations
 from kubestage.render import kubeadm, kubelet, static_pods
 from kubestage.render.encryption import Stage
+from kubestage.settings import HostSettings
 
 
 @phase(
@@ -29,7 +30,6 @@ def bring_up(plan: HostPlan) -> None:
     server ends at once, then its manifest. Certificates that have ended come before all: nothing runs with them.
     """
     settings = plan.settings
-    own_flags = {pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS}
     encryption = plan.checked.encryption
     if plan.is_control_plane:
         own_files = static_pods.host_files(settings)
@@ -46,7 +46,7 @@ def bring_up(plan: HostPlan) -> None:
     operations.init_or_images(
         first=plan.is_leader,
         control_plane=plan.is_control_plane,
-        flags=own_flags,
+        flags=_own_flags(plan),
         images=kubeadm.worker_images(settings),
         kubernetes_version=plan.host_settings.kubernetes_version,
         name="kubeadm init; images on the others",
@@ -77,14 +77,17 @@ def bring_up(plan: HostPlan) -> None:
         )
 
 
+def _own_flags(plan: HostPlan) -> dict[str, list[str]]:
+    """Static pod -> the words of the flags that the user gives it."""
+    return {pod: static_pods.words(static_pods.own_flags(plan.settings, pod)) for pod in STATIC_PODS}
+
+
 def keep_at(plan: HostPlan, version: str) -> None:
     """The programs as settings want them, of that version, as long as the host's kubeadm is of it too."""
     installed = plan.report.packages.get("kubeadm", "").partition("-")[0]
     if plan.is_control_plane and installed == version != plan.host_settings.kubernetes_version:
         own = plan.host_settings.model_copy(update={"kubernetes_version": version})
-        configuration = kubeadm.init_configuration(
-            plan.settings, own, plan.name, plan.address, plan.apiserver_names, plan.report.encrypted.used
-        )
+        configuration = _configuration(plan, plan.report.encrypted.used, own)
         files.files(
             files=[HostFile(KUBEADM_CONFIG, configuration, mode="600"), *static_pods.host_files(plan.settings)],
             name="kubeadm's configuration",
@@ -92,9 +95,10 @@ def keep_at(plan: HostPlan, version: str) -> None:
         _programs(plan, configuration)
 
 
-def _configuration(plan: HostPlan, encryption: str) -> str:
+def _configuration(plan: HostPlan, encryption: str, own: HostSettings | None = None) -> str:
+    """kubeadm's, by the host's settings or by `own`."""
     return kubeadm.init_configuration(
-        plan.settings, plan.host_settings, plan.name, plan.address, plan.apiserver_names, encryption
+        plan.settings, own or plan.host_settings, plan.name, plan.address, plan.apiserver_names, encryption
     )
 
 
@@ -102,7 +106,7 @@ def _programs(plan: HostPlan, configuration: str) -> None:
     settings = plan.settings
     static_pods_operations.manifests(
         configuration=configuration,
-        flags={pod: static_pods.words(static_pods.own_flags(settings, pod)) for pod in STATIC_PODS},
+        flags=_own_flags(plan),
         files=[file.path for file in static_pods.host_files(settings)],
         address=plan.address,
         port=settings.api_port,

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyinfra import host, logger, state
 
 from kubestage.checks import removal
-from kubestage.cluster import control_plane
-from kubestage.cluster.folder import STATE
 from kubestage.cluster.phase import PODS, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.cluster.unreached import is_unreached
 from kubestage.operations import etcd, kubeadm, nodes, storage
+from tasks.preflight import planned, targeted
 
 
 def check() -> HostPlan:
     """This host's plan; raises with all that is in the way of its leaving."""
-    checked = removal.check(state)
-    leaving = tuple(target.name for target in state.inventory.get_active_hosts())
-    speakers = [name for name in checked.speakers if name not in leaving]
-    return HostPlan(
-        name=host.name,
-        checked=checked,
-        targeted=leaving,
-        speaker=control_plane.of_run(state, speakers, checked.cluster.common.timeout_s(control_plane.ANSWERS_WITHIN_S)),
-        kubeconfig=Path(state.cwd or ".") / STATE / checked.folder / "kubeconfig",
-    )
+    return planned(removal.check(state), leaving=targeted())
 
 
 @phase("Drain", look_at=PODS)

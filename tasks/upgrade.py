@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from pyinfra import host, state
+from pyinfra import state
 
 from kubestage.checks import upgrade
-from kubestage.cluster import control_plane as speakers
-from kubestage.cluster.folder import STATE
 from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.kubernetes import UPGRADE_UNIT
@@ -17,6 +14,7 @@ from kubestage.operations import apt
 from kubestage.operations import upgrade as operations
 from kubestage.render import apt_sources, kubeadm
 from tasks import control_plane
+from tasks.preflight import planned
 
 _LOG = (
     f"`/var/log/{UPGRADE_UNIT}.log` on the host: of a program that did not come up, kubeadm has put back the manifest "
@@ -27,14 +25,7 @@ _GOES_ON = f"`kubeadm upgrade` goes on by itself, in the unit {UPGRADE_UNIT}; th
 
 def check() -> HostPlan:
     """This host's plan; raises with all that is in the way of an upgrade."""
-    checked = upgrade.check(state)
-    return HostPlan(
-        name=host.name,
-        checked=checked,
-        targeted=tuple(target.name for target in state.inventory.get_active_hosts()),
-        speaker=speakers.of_run(state, checked.speakers, checked.cluster.common.timeout_s(speakers.ANSWERS_WITHIN_S)),
-        kubeconfig=Path(state.cwd or ".") / STATE / checked.folder / "kubeconfig",
-    )
+    return planned(upgrade.check(state))
 
 
 @phase("Configuration", look_at=SYSTEM)

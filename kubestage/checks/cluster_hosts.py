@@ -67,6 +67,11 @@ class ClusterHosts:
         report = self.reports.get(self.leader)
         return report.admin_ca if report and report.initialized and report.admin_conf else ""
 
+    @property
+    def version(self) -> str:
+        """The version of Kubernetes that the control plane has, as its leader has it; "" while there is no cluster."""
+        return self.reports[self.leader].made.get("version", "") if self.ca else ""
+
     def is_member(self, name: str) -> bool:
         """Whether the host is of this very cluster, or a kubeadm of ours is at work there."""
         report = self.reports[name]

@@ -27,7 +27,7 @@ def kubelets(hosts: ClusterHosts) -> Iterator[Problem]:
         wanted = settings.kubernetes_version
         if name in hosts.cluster.control_plane or not hosts.is_member(name) or installed in ("", wanted):
             continue
-        newer = parse_version(installed) > parse_version(hosts.cluster.hosts[hosts.cluster.first].kubernetes_version)
+        newer = parse_version(installed) > parse_version(hosts.cluster.kubernetes_version)
         back = "" if newer else f"set it back to {installed} for this host; or "
         yield hosts.wrong(
             "kubernetes_version",
@@ -54,8 +54,8 @@ def endpoint(hosts: ClusterHosts) -> Iterator[Problem]:
 
 def version(hosts: ClusterHosts) -> Iterator[Problem]:
     """It is no deploy that leads from one to another: nodes are drained for it, one after the other."""
-    now = hosts.reports[hosts.leader].made.get("version", "") if hosts.ca else ""
-    if now not in ("", hosts.cluster.hosts[hosts.cluster.first].kubernetes_version):
+    now = hosts.version
+    if now not in ("", hosts.cluster.kubernetes_version):
         yield hosts.wrong(
             "kubernetes_version",
             f"the living cluster is of {now}, and a deploy can't change that",

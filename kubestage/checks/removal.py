@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pyinfra import logger
 from pyinfra.api.state import State
@@ -28,10 +28,9 @@ def _check(state: State) -> Checked:
     leaving = [host.name for host in state.inventory.get_active_hosts()]
     dead = [name for name in leaving if is_unreached(state.inventory.get_host(name))]
     problems = [problem for problem in problems if problem.where not in dead]
-    speakers = remaining(hosts, leaving)
-    problems += [problem for rule in RULES for problem in rule(hosts, leaving)]
+    problems += chosen(hosts, leaving)
     if not problems and any(name in hosts.cluster.control_plane for name in leaving):
-        speaker = state.inventory.get_host(speakers[0])
+        speaker = state.inventory.get_host(remaining(hosts, leaving)[0])
         members, answering = ask(EtcdMembers, of=speaker), ask(EtcdAnswering, of=speaker)
         if isinstance(members, Unknown) or isinstance(answering, Unknown):
             problems.append(
@@ -89,9 +88,6 @@ def chosen(hosts: ClusterHosts, leaving: Collection[str]) -> Iterator[Problem]:
             f"nobody of the {CONTROL_PLANE} would be left that answers, and the cluster would be gone",
             "leave one that works; or join another first, by a deploy",
         )
-
-
-RULES: tuple[Callable[[ClusterHosts, Collection[str]], Iterator[Problem]], ...] = (chosen,)
 
 
 def quorum(

@@ -39,26 +39,20 @@ def _check(state: State) -> Checked:
     return replace(checked(state, hosts), encryption=planned(state, hosts, rotates=False))
 
 
-def current(hosts: ClusterHosts) -> str:
-    """The version of the control plane, as its leader has it; "" where there is none."""
-    return hosts.reports[hosts.leader].made.get("version", "") if hosts.ca else ""
-
-
 def upgrades(hosts: ClusterHosts, targeted: Collection[str]) -> bool:
     """Whether a host of this run is of another version than it is to be."""
-    return any(
-        name in targeted and report.packages.get("kubelet", "").partition("-")[0] != own.kubernetes_version
-        for name, own, report in hosts
-    ) or current(hosts) != wanted(hosts)
-
-
-def wanted(hosts: ClusterHosts) -> str:
-    return hosts.cluster.hosts[hosts.cluster.first].kubernetes_version
+    return (
+        any(
+            name in targeted and report.packages.get("kubelet", "").partition("-")[0] != own.kubernetes_version
+            for name, own, report in hosts
+        )
+        or hosts.version != hosts.cluster.kubernetes_version
+    )
 
 
 def versions(hosts: ClusterHosts) -> Iterator[Problem]:
     """https://kubernetes.io/releases/version-skew-policy/: one minor version at a time, and never back."""
-    now, then = current(hosts), wanted(hosts)
+    now, then = hosts.version, hosts.cluster.kubernetes_version
     if not now:
         yield Problem(
             "the cluster",
@@ -106,10 +100,11 @@ def order(hosts: ClusterHosts, targeted: Collection[str]) -> Iterator[Problem]:
     """No kubelet is newer than an API server that it may ask."""
     if not hosts.ca:
         return
+    wanted = hosts.cluster.kubernetes_version
     behind = [
         name
         for name in hosts.cluster.control_plane
-        if name not in targeted and name in hosts.reports and hosts.reports[name].made.get("version") != wanted(hosts)
+        if name not in targeted and name in hosts.reports and hosts.reports[name].made.get("version") != wanted
     ]
     workers = sorted(set(targeted) - set(hosts.cluster.control_plane))
     if behind and workers:

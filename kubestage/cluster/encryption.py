@@ -66,7 +66,6 @@ def planned(state: State, hosts: ClusterHosts, rotates: bool) -> Encryption:
     if settled is not None:
         return settled
     keys = _keys(state, there)
-    known = sorted(keys)
     if not members:  # a new cluster, or one whose init goes on: with the key that it has begun with
         if not wanted:
             return PLAINLY
@@ -91,7 +90,7 @@ def planned(state: State, hosts: ClusterHosts, rotates: bool) -> Encryption:
         name, key = new_key(datetime.now(UTC))
         keys, target = {**keys, name: key}, name
     else:
-        target = known[-1]
+        target = max(keys)
     states = list(members.values())
     providers, rewrites = way(states, target, set(keys))
     if away and (rewrites or len(providers) > 1):

@@ -31,6 +31,7 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
+from kubestage.operations.nodes import deleting, draining
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
 from kubestage.stacks.catalogue import chosen
@@ -252,22 +253,15 @@ def _leave_one(target: Target, speaker: str, rebuild: Rebuild) -> None:
             print(f"{name}: it is not Ready, and is not drained")
             return
         seconds = target.cluster.common.timeout_s(DRAIN_S)
-        command = f"drain {name} --ignore-daemonsets --delete-emptydir-data --timeout {seconds}s"
+        command = draining(name, seconds)
         _kubectl(
             target, speaker, f"{command} 2>&1", f"kubectl {command}, by hand, shows what is in the way; then run again"
         )
 
     rebuild.step("drain", drain)
-    # With its pods: a node that is back within a minute under this name would have them, and count their restarts.
-    pods = f"delete pods --all-namespaces --field-selector spec.nodeName={name} --force --grace-period 0"
     rebuild.step(
         "remove the node",
-        lambda: _kubectl(
-            target,
-            speaker,
-            f"delete node {name} --ignore-not-found 2>&1 && {KUBECTL} {pods} 2>&1",
-            f"kubectl describe node {name}",
-        ),
+        lambda: _kubectl(target, speaker, deleting(name), f"kubectl describe node {name}"),
     )
     if name in target.cluster.control_plane:
         rebuild.step("leave etcd", partial(_leave_etcd, target, speaker, name))

@@ -72,6 +72,11 @@ def no_pods(
         yield control_plane.command(drain(node, timeout_s))
 
 
+def draining(node: str, timeout_s: int) -> str:
+    """kubectl's words."""
+    return f"drain {node} --ignore-daemonsets --delete-emptydir-data --timeout {timeout_s}s"
+
+
 def drain(node: str, timeout_s: int) -> str:
     """The command; where it fails, it says which pods are left there, and which budgets allow of no disruption."""
     budgets = (
@@ -79,7 +84,7 @@ def drain(node: str, timeout_s: int) -> str:
         'at least {.status.desiredHealthy} of {.status.expectedPods}{"\\n"}{end}'
     )
     return (
-        f"{KUBECTL} drain {node} --ignore-daemonsets --delete-emptydir-data --timeout {timeout_s}s >/dev/null || {{ "
+        f"{KUBECTL} {draining(node, timeout_s)} >/dev/null || {{ "
         f"echo 'Within {timeout_s} s these pods did not leave {node} (those of DaemonSets stay):' >&2; "
         f"{KUBECTL} get pods --all-namespaces --field-selector spec.nodeName={node} >&2; "
         "echo 'PodDisruptionBudgets that allow of no disruption now:' >&2; "
@@ -99,8 +104,16 @@ def no_node(control_plane: ControlPlane, node: str) -> Generator[StringCommand |
 
 def delete(node: str) -> str:
     """The command."""
+    return f"{KUBECTL} {deleting(node)}"
+
+
+def deleting(node: str) -> str:
+    """kubectl's words, and a second command.
+
+    With its pods: a node that is back within a minute under this name would have them, and count their restarts.
+    """
     pods = f"delete pods --all-namespaces --field-selector spec.nodeName={node} --force --grace-period 0"
-    return f"{KUBECTL} delete node {node} --ignore-not-found && {KUBECTL} {pods} 2>&1"
+    return f"delete node {node} --ignore-not-found 2>&1 && {KUBECTL} {pods} 2>&1"
 
 
 def _nodes(control_plane: ControlPlane) -> Mapping[str, Mapping[str, Any]]:

@@ -53,6 +53,11 @@ class Cluster:
         return self.control_plane[0]
 
     @property
+    def kubernetes_version(self) -> str:
+        """The control plane's."""
+        return self.hosts[self.first].kubernetes_version
+
+    @property
     def workers(self) -> list[str]:
         return list(dict.fromkeys(self.groups.get(WORKERS, ())))
 

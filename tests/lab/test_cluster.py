@@ -34,6 +34,7 @@ from tests.lab.commands import (
     settle,
     verify,
 )
+from tests.lab.notes import notes_on
 from tests.lab.polling import SLOW_S, Polling, answers
 
 ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo, and is not root
@@ -225,34 +226,7 @@ def test_drift_is_seen_by_the_checks_and_repaired_by_a_run(cluster: None) -> Non
     assert deploy().changed == {}
 
 
-# A pod of nobody special, with a volume on w1.
-NOTES = """\
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: notes}
-spec:
-  accessModes: [ReadWriteOnce]
-  resources: {requests: {storage: 1Mi}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: notes}
-spec:
-  selector: {matchLabels: {app: notes}}
-  template:
-    metadata: {labels: {app: notes}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: w1}
-      securityContext: {runAsUser: 65532}
-      containers:
-        - name: notes
-          image: docker.io/library/busybox:1.35.0
-          command: [sh, -c, 'trap exit TERM; date >/volume/note; sleep 3600 & wait']
-          volumeMounts: [{name: volume, mountPath: /volume}]
-      volumes:
-        - name: volume
-          persistentVolumeClaim: {claimName: notes}
-"""
+NOTES = notes_on("w1", "notes")
 NOTE = "/var/lib/kubestage/volumes/*_default_notes/note"
 NOTED = f"timeout 120 sh -c 'until test -s {NOTE}; do sleep 0.2; done'"
 

@@ -30,6 +30,7 @@ from tests.lab.commands import (
     settle,
     verify,
 )
+from tests.lab.notes import notes_on
 from tests.lab.sites import site
 
 pytestmark = pytest.mark.life
@@ -185,37 +186,8 @@ def test_not_all_of_them_are_rebuilt(cluster: None) -> None:
     assert result.returncode == 1 and "they are all of the control plane" in result.stderr, result.stderr
 
 
-# A volume on w2, and what keeps it in use.
-NOTES = """\
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: leaving}
-spec:
-  accessModes: [ReadWriteOnce]
-  resources: {requests: {storage: 1Mi}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: leaving}
-spec:
-  selector: {matchLabels: {app: leaving}}
-  template:
-    metadata: {labels: {app: leaving}}
-    spec:
-      nodeSelector: {kubernetes.io/hostname: w2}
-      containers:
-        - name: leaving
-          image: docker.io/library/busybox:1.35.0
-          command: [sh, -c, "trap exit TERM; sleep 3600 & wait"]
-          volumeMounts: [{name: volume, mountPath: /volume}]
-      volumes:
-        - name: volume
-          persistentVolumeClaim: {claimName: leaving}
-"""
-
-
 def test_a_worker_is_removed_with_its_volumes(cluster: None) -> None:
-    kubectl("apply", "--filename", "-", given=NOTES)
+    kubectl("apply", "--filename", "-", given=notes_on("w2", "leaving"))
     try:
         kubectl("rollout", "status", "deployment/leaving", f"--timeout={WITHIN_S}s")
         assert "volumes default/leaving (1Mi)" in deploy("--limit", "w2", script=REMOVE).printed

@@ -39,7 +39,7 @@ def living(*volumes: tuple[str, str]) -> ClusterHosts:
 
 
 def refused(found: ClusterHosts, *leaving: str) -> list[str]:
-    return [str(problem) for rule in removal.RULES for problem in rule(found, leaving)]
+    return [str(problem) for problem in removal.chosen(found, leaving)]
 
 
 def test_a_worker_may_go() -> None:
