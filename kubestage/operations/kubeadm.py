@@ -288,8 +288,11 @@ _FORGET_CERTIFICATES = (
 # A Node object that was deleted and has registered again may have other pod addresses: those of the pods that ran
 # through it, and of cni0, lead nowhere, and a flannel that does not start anew never tells the other nodes of this one.
 RESTART_PODS = (
-    "systemctl stop kubelet && ctr --namespace k8s.io tasks list --quiet | "
-    "xargs --no-run-if-empty --max-args 1 ctr --namespace k8s.io tasks kill --signal SIGKILL && "
+    "systemctl stop kubelet && "
+    "( for task in $(ctr --namespace k8s.io tasks list --quiet); do "
+    'said=$(ctr --namespace k8s.io tasks kill --signal SIGKILL "$task" 2>&1) || '
+    # One that has ended by itself since it was listed is as dead as the others.
+    "case $said in *'not found'*) ;; *) printf '%s\\n' \"$said\" >&2; exit 1 ;; esac; done ) && "
     f"{FORGET_POD_NETWORK} && systemctl daemon-reload && systemctl start kubelet"
 )
 

@@ -290,6 +290,29 @@ class TestJoin:
         assert hosts.commands("w1") == [kubeadm.RESTART_PODS]
         assert hosts.commands("cp1") == [registered("w1")]
 
+    @pytest.mark.parametrize(
+        ("answer", "starts_again"),
+        [
+            ("no running task found: task b not found", True),
+            ("process already finished: not found", True),
+            ("connection refused", False),
+        ],
+    )
+    def test_a_container_that_ends_while_pods_are_restarted(
+        self, answer: str, starts_again: bool, tmp_path: Path
+    ) -> None:
+        ctr = f"""\
+case "$*" in
+    *"tasks list --quiet") echo a; echo b; echo c ;;
+    *" b") echo 'ctr: {answer}' >&2; exit 1 ;;
+esac"""
+        moved = ("/sys/class/net", "/run/flannel", "/etc/cni")
+        result = run_with(tmp_path, kubeadm.RESTART_PODS, {"ctr": ctr, "systemctl": ""}, moved)
+        assert (result.returncode == 0) == starts_again
+        assert ("systemctl start kubelet" in calls(tmp_path)) == starts_again
+        assert (answer in result.stderr) != starts_again
+        assert ("ctr --namespace k8s.io tasks kill --signal SIGKILL c" in calls(tmp_path)) == starts_again
+
     @pytest.mark.parametrize("found", [("kubelet_conf", "debris"), (), ("debris", "running kubestage-join")])
     def test_its_node_does_not_come(self, found: tuple[str, ...], caplog: pytest.LogCaptureFixture) -> None:
         facts = {"cp1": nodes("cp1"), "w1": state(*found)}
