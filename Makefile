@@ -6,7 +6,6 @@ BIN := .venv/bin
 STATE = .state/$(or $(and $(shell grep -ls KUBESTAGE_CLUSTER $(INVENTORY)),$(KUBESTAGE_CLUSTER)),$(basename $(notdir $(INVENTORY))))
 
 export PYTHONUNBUFFERED := 1
-export PYTHONDONTWRITEBYTECODE := 1
 
 # What a failed step names as the command to go on.
 demo test lint unit lab-test test-life verify status dashboard-token trust bench lab-up lab-down setup setup-tests venv aliyun: export KUBESTAGE_COMMAND = make $(MAKECMDGOALS) $(if $(MIRROR),MIRROR=$(MIRROR))
