@@ -36,11 +36,22 @@ def drain(plan: HostPlan) -> None:
     goes_on="`kubeadm reset`, in the unit kubestage-leave",
 )
 def leave(plan: HostPlan) -> None:
-    """A host of the control plane takes its member out of etcd itself, where it can."""
+    """A host of the control plane serves no API any more before its member of etcd leaves; the dead leave first.
+
+    As long as they are members, they count among those of which most have to answer.
+    """
+    if plan.is_control_plane and is_unreached(host):
+        _no_member(plan, "No dead member of etcd")
+    elif plan.is_control_plane:
+        kubeadm.no_api_server(name="No API server", _serial=True)
+        _no_member(plan, "No member of etcd")
     if not is_unreached(host):
         kubeadm.no_membership(name="Of no cluster", _serial=True)
-    if plan.is_control_plane and plan.name in plan.addresses:
-        etcd.no_member(control_plane=plan.speaker, address=plan.address, name="No member of etcd", _serial=True)
+
+
+def _no_member(plan: HostPlan, name: str) -> None:
+    if plan.name in plan.addresses:
+        etcd.no_member(control_plane=plan.speaker, address=plan.address, name=name, _serial=True)
 
 
 @phase("Cluster", look_at=PODS)

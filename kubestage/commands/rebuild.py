@@ -31,6 +31,7 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
+from kubestage.operations.kubeadm import RETIRE_API_SERVER
 from kubestage.operations.nodes import deleting, draining
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
@@ -259,16 +260,16 @@ def _leave_one(target: Target, speaker: str, rebuild: Rebuild) -> None:
         )
 
     rebuild.step("drain", drain)
+    if name in target.cluster.control_plane:  # before its Node goes, by which it is known to live
+        rebuild.step("leave etcd", partial(_leave_etcd, target, speaker, name))
     rebuild.step(
         "remove the node",
         lambda: _kubectl(target, speaker, deleting(name), f"kubectl describe node {name}"),
     )
-    if name in target.cluster.control_plane:
-        rebuild.step("leave etcd", partial(_leave_etcd, target, speaker, name))
 
 
 def _leave_etcd(target: Target, speaker: str, name: str) -> None:
-    """While it lives: else it would count among those of which most have to answer."""
+    """While it lives, and serves no API any more: else it would count among those of which most have to answer."""
     members, answering = _asked(target, speaker, EtcdMembers()), _asked(target, speaker, EtcdAnswering())
     if isinstance(members, Unknown) or isinstance(answering, Unknown):
         raise TargetError(f"{speaker}: etcd does not say which members it has\n    -> see that it runs: make status")
@@ -276,6 +277,8 @@ def _leave_etcd(target: Target, speaker: str, name: str) -> None:
     names = {member.address: member.name for member in members}
     for problem in removal.quorum(names, [*names], answering, going):
         raise TargetError(str(problem))
+    if _is_ready(target, name):
+        _on(target, name, "its API server ends", RETIRE_API_SERVER, f"journalctl -u kubelet, on {name}")
     for member in members:
         if member.name == name:
             _on(

@@ -35,7 +35,7 @@ def members(control_plane: ControlPlane) -> tuple[Member, ...]:
 
 @operation()
 def no_member(control_plane: ControlPlane, address: str) -> Generator[FunctionCommand, None, None]:
-    """Make etcd have no member at this address: `kubeadm reset` may leave its own (1.36, removeetcdmember.go)."""
+    """Make etcd have no member at this address."""
     known = control_plane.ask(EtcdMembers)
     found = [] if isinstance(known, Unknown) else [member for member in known if member.address == address]
     for member in found:

@@ -19,7 +19,9 @@ from kubestage.cluster.answers import ask
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation
 from kubestage.cluster.shell import call
+from kubestage.facts.files import Missing
 from kubestage.facts.kubernetes import ApiserverNames, ImagesPresent, Kubeadm, ManifestsApplied, Nodes
+from kubestage.facts.static_pods import MANIFESTS
 from kubestage.facts.unknown import Unknown
 from kubestage.hidden import Hidden
 from kubestage.host_file import HostFile
@@ -44,6 +46,7 @@ from kubestage.kubernetes import (
     OURS,
     RESET,
     STATIC_PODS_WORKED,
+    static_pod_pid,
 )
 from kubestage.operations import etcd
 from kubestage.operations.files import put
@@ -321,9 +324,31 @@ def _await_node(control_plane: ControlPlane, name: str, timeout_s: int) -> None:
         )
 
 
+_API_SERVER = f"{MANIFESTS}/kube-apiserver.yaml"
+# While its member of etcd leaves, an API server accepts requests that it can't answer. One that has ended, as it does
+# without a manifest, has answered all it had accepted, and balancers go to the others.
+RETIRE_API_SERVER = (
+    f"rm -f {_API_SERVER} && "
+    f'for second in $(seq 90); do [ -n "$({static_pod_pid("kube-apiserver")})" ] || exit 0; sleep 1; done; '
+    "echo 'The API server still runs 90 s after its manifest has gone: journalctl -u kubelet' >&2; exit 1"
+)
+
+
+@operation()
+def no_api_server() -> Generator[StringCommand, None, None]:
+    """Make this host, which leaves the control plane, serve the API no more; the others do."""
+    if ask(Kubeadm).admin_conf and not ask(Missing, paths=[_API_SERVER]):
+        yield StringCommand(RETIRE_API_SERVER)
+    else:
+        host.noop("serves no API")
+
+
 @operation()
 def no_membership() -> Generator[StringCommand, None, None]:
-    """Make this host be of no cluster: what kubeadm has made here goes, a control plane's member of etcd among it."""
+    """Make this host be of no cluster: what kubeadm has made here goes.
+
+    Its member of etcd has to be gone: kubeadm leaves it where no API server is here (1.36, removeetcdmember.go).
+    """
     state = ask(Kubeadm)
     if state.admin_conf or state.kubelet_conf or state.debris or state.running == LEAVE_UNIT:
         yield in_unit(LEAVE_UNIT, f"{RESET} && {FORGET_POD_NETWORK}")

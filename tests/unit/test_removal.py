@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from fake_hosts import Facts, Hosts, fact, run, run_for_all
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.exceptions import ConnectError, PyinfraError
+from stub_programs import api_server, run_with
 from test_several_control_planes import blank, hosts, of_control_plane, worker
 
 from kubestage.checks import removal
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.cluster import unreached
 from kubestage.facts.etcd import EtcdAnswering, EtcdMembers
+from kubestage.facts.files import Missing
 from kubestage.facts.host_report import Volume
 from kubestage.facts.kubernetes import Kubeadm, Nodes, NodeVolumes
 from kubestage.facts.unknown import Unknown
@@ -155,6 +158,27 @@ class TestHost:
         one.execute()
         (told,) = one.told("w1")
         assert told.command == self.LEAVE and told.stdin == f"{RESET} && {FORGET_POD_NETWORK}"
+
+    def test_its_api_server_ends_before(self) -> None:
+        manifest: Facts = {fact(Missing, paths=["/etc/kubernetes/manifests/kube-apiserver.yaml"]): []}
+        assert run(kubeadm.no_api_server, {fact(Kubeadm): ["admin_conf"], **manifest}) == [kubeadm.RETIRE_API_SERVER]
+
+    @pytest.mark.parametrize("found", [["admin_conf"], []], ids=["its manifest is gone", "of no cluster"])
+    def test_serves_no_api(self, found: list[str]) -> None:
+        path = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+        assert run(kubeadm.no_api_server, {fact(Kubeadm): found, fact(Missing, paths=[path]): [path]}) == []
+
+    @pytest.mark.parametrize(("runs_for", "code"), [(0, 0), (2, 0), (1000, 1)])
+    def test_its_api_server_is_waited_for(self, runs_for: int, code: int, tmp_path: Path) -> None:
+        manifests = tmp_path / "etc/kubernetes/manifests"
+        manifests.mkdir(parents=True)
+        (manifests / "kube-apiserver.yaml").touch()
+        sleep = f"[ $(grep -c ^sleep {tmp_path}/calls) -lt {runs_for} ] || touch {tmp_path}/ended"
+        ctr = f"if [ {runs_for} = 0 ] || [ -e {tmp_path}/ended ]; then :; else\n{api_server('77')}\nfi"
+        result = run_with(tmp_path, kubeadm.RETIRE_API_SERVER, {"sleep": sleep, "ctr": ctr}, ("/etc/kubernetes",))
+        assert result.returncode == code
+        assert ("still runs" in result.stderr) == bool(code)
+        assert list(manifests.iterdir()) == []
 
     def test_of_no_cluster(self) -> None:
         assert run(kubeadm.no_membership, {fact(Kubeadm): []}) == []
