@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Generator, Mapping
 
@@ -53,10 +54,13 @@ def no_volumes(control_plane: ControlPlane, node: str) -> Generator[StringComman
         return
     for volume, claim in volumes.items():
         namespace, _, name = claim.partition("/")
+        finalizers = json.dumps({"metadata": {"finalizers": None}})
         yield control_plane.command(
-            f"{KUBECTL} delete persistentvolume {volume} --wait=false && "
+            f"{KUBECTL} delete persistentvolume {volume} --ignore-not-found --wait=false && "
             f"{KUBECTL} --namespace {namespace} delete persistentvolumeclaim {name} --ignore-not-found --wait=false && "
-            f'{KUBECTL} patch persistentvolume {volume} --type merge --patch \'{{"metadata":{{"finalizers":null}}}}\''
+            f"{{ said=$({KUBECTL} patch persistentvolume {volume} --type merge --patch '{finalizers}' 2>&1) || "
+            # With its claim it may be gone before nothing holds it any more.
+            "case $said in *NotFound*) ;; *) printf '%s\\n' \"$said\" >&2; false ;; esac; }"
         )
 
 

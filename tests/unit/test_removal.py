@@ -208,3 +208,18 @@ def test_volumes_go_with_their_claims() -> None:
     ]
     assert "--namespace shop delete persistentvolumeclaim orders" in command
     assert run_for_all(storage.no_volumes, {fact(NodeVolumes, node="w1"): []}, on="w1", node="w1") == []
+
+
+@pytest.mark.parametrize(
+    ("patch", "code"),
+    [
+        ("true", 0),
+        ("echo 'Error from server (NotFound): persistentvolumes \"pv\" not found' >&2; exit 1", 0),
+        ("echo 'Error from server (Forbidden)' >&2; exit 1", 1),
+    ],
+)
+def test_a_volume_that_is_gone_before_it_is_let_go(patch: str, code: int, tmp_path: Path) -> None:
+    facts: Facts = {fact(NodeVolumes, node="w1"): ["volume pv shop/orders"]}
+    (command,) = run_for_all(storage.no_volumes, facts, on="w1", node="w1")
+    result = run_with(tmp_path, command, {"kubectl": f'case "$*" in *" patch "*) {patch} ;; esac'})
+    assert result.returncode == code and ("Forbidden" in result.stderr) == bool(code)
