@@ -17,6 +17,7 @@ COMMANDS = {
     "status": ("kubestage.commands.status", "what is where, and how it does"),
     "dashboard-token": ("kubestage.commands.dashboard_token", "a token for the dashboard, valid for an hour"),
     "rebuild": ("kubestage.commands.rebuild", "hosts with a blank disk, back in the cluster"),
+    "registry-copy": ("kubestage.commands.registry_copy", "the registry's images, on the disk of another node"),
     "image": ("kubestage.commands.image", "an image of a prepared host, of which hosts are rebuilt sooner"),
     "trust": ("kubestage.commands.trust", "how to trust its CA, and how to find its sites"),
 }

@@ -25,7 +25,7 @@ from kubestage.cluster.inventory import CHECKOUT, Target, TargetError, read
 from kubestage.commands import known_hosts
 from kubestage.commands.api import Api, connected
 from kubestage.commands.inside import volume_rows
-from kubestage.commands.remote import PYINFRA, deploy, shell
+from kubestage.commands.remote import PYINFRA, deploy, on, shell
 from kubestage.facts.etcd import EtcdAnswering, EtcdMembers, etcdctl
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
@@ -278,10 +278,10 @@ def _leave_etcd(target: Target, speaker: str, name: str) -> None:
     for problem in removal.quorum(names, [*names], answering, going):
         raise TargetError(str(problem))
     if _is_ready(target, name):
-        _on(target, name, "its API server ends", RETIRE_API_SERVER, f"journalctl -u kubelet, on {name}")
+        on(target, name, "its API server ends", RETIRE_API_SERVER, f"journalctl -u kubelet, on {name}")
     for member in members:
         if member.name == name:
-            _on(
+            on(
                 target,
                 speaker,
                 "etcdctl member remove",
@@ -350,12 +350,4 @@ def _node(api: Api, name: str) -> Mapping[str, Any]:
 
 
 def _kubectl(target: Target, speaker: str, words: str, remedy: str) -> None:
-    _on(target, speaker, f"kubectl {words.split()[0]}", f"{KUBECTL} {words}", remedy)
-
-
-def _on(target: Target, name: str, what: str, command: str, remedy: str) -> None:
-    """Run the command on a host; TargetError that calls it `what`."""
-    succeeded, output = shell(target, name, command)
-    if not succeeded:
-        last = "\n    ".join(output.splitlines()[-5:]) or "no answer"
-        raise TargetError(f"{name}: {what}: {last}\n    -> {remedy}")
+    on(target, speaker, f"kubectl {words.split()[0]}", f"{KUBECTL} {words}", remedy)

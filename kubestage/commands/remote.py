@@ -10,7 +10,7 @@ from pathlib import Path
 from pyinfra.api import Config
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
-from kubestage.cluster.inventory import CHECKOUT, Target
+from kubestage.cluster.inventory import CHECKOUT, Target, TargetError
 from kubestage.cluster.shell import run_on
 
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -25,8 +25,17 @@ def deploy(target: Target, what: str, *flags: str) -> int:
     return code
 
 
-def shell(target: Target, name: str, command: str) -> tuple[bool, str]:
+def shell(target: Target, name: str, command: str, stdin: str = "") -> tuple[bool, str]:
     """Whether a command succeeded on a host, as root, and its standard output."""
     host, config = target.host(name), Config()  # type: ignore[no-untyped-call]
     with ctx_state.use(target.state), ctx_config.use(config), ctx_host.use(host):
-        return run_on(host, command)
+        return run_on(host, command, stdin)
+
+
+def on(target: Target, name: str, what: str, command: str, remedy: str, stdin: str = "") -> str:
+    """What a command prints on a host; TargetError that calls it `what`, with what to do, where it fails."""
+    succeeded, output = shell(target, name, command, stdin)
+    if not succeeded:
+        last = "\n    ".join(output.splitlines()[-5:]) or "no answer"
+        raise TargetError(f"{name}: {what}: {last}\n    -> {remedy}")
+    return output

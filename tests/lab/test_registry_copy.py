@@ -1,0 +1,72 @@
+"""The registry's volume on another node's disk, by one command; ended in between, and given again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from kubestage.facts.registry import USERS
+from lab.definition import CHECKOUT
+from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, kubestage, on, settle, verify
+from tests.lab.sites import site
+from tests.verify.registry import Login, Repository, image
+
+pytestmark = pytest.mark.life
+
+IMAGE = image("amd64", "that moves")
+
+
+def repository() -> Repository:
+    ((user, password),) = json.loads(on("cp1", f"cat {USERS}")).items()
+    return Repository(site("registry", "w1"), Login(user, password))
+
+
+def volumes() -> dict[str, str]:
+    """The name of each volume in the registry's namespace -> its node."""
+    items = kubectl_json("get", "persistentvolumes")["items"]
+    return {
+        each["metadata"]["name"]: each["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][
+            0
+        ]["values"][0]
+        for each in items
+        if each["spec"]["claimRef"]["namespace"] == "registry"
+    }
+
+
+def all_is_there() -> None:
+    settle()
+    pulled = repository()
+    assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
+    for name, content in IMAGE.blobs.items():
+        assert pulled.blob(name) == content
+    assert deploy().changed == {}
+
+
+def test_what_is_refused(cluster: None) -> None:
+    result = kubestage("registry-copy", "w9")
+    assert result.returncode == 1 and "there is no host 'w9'" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("ended_in", ["copy to w1 ...", "the copy takes the place ..."])
+def test_to_another_node_and_back(ended_in: str, cluster: None) -> None:
+    repository().push(IMAGE)
+    (before,) = volumes().values()
+    assert before == "cp1"
+    argv = [sys.executable, "-m", "kubestage", "registry-copy", INVENTORY, "w1"]
+    with subprocess.Popen(argv, cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if line.startswith(ended_in):
+                os.kill(first.pid, signal.SIGKILL)
+                break
+    for node in ("w1", "w1", "cp1"):
+        result = kubestage("registry-copy", node)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert list(volumes().values()) == [node]
+        all_is_there()
+    assert verify("test_registry.py", "test_storage.py") == set()
