@@ -2,6 +2,7 @@
 
 from kubestage.cluster.run import run
 from tasks import (
+    backup,
     certificates,
     control_plane,
     endpoint,
@@ -33,6 +34,7 @@ PHASES = [
     stacks.remove,
     *stacks.INSTALL,
     manifests.keep,
+    backup.keep,
     platform.serve,
 ]
 

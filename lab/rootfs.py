@@ -12,6 +12,7 @@ from lab.progress import run
 
 # All that Kubernetes' and Docker's packages depend on is in: a host can install them with the lab's mirror alone.
 PACKAGES = (
+    "age",
     "ca-certificates",
     "conntrack",
     "curl",

@@ -8,7 +8,7 @@ from kubestage.cluster.phase import phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import ENCRYPTION, KUBEADM_CONFIG, STATIC_PODS
-from kubestage.operations import files, kubeconfig, renewal, secrets
+from kubestage.operations import files, kubeconfig, renewal, restore, secrets
 from kubestage.operations import kubeadm as operations
 from kubestage.operations import kubelet as kubelet_operations
 from kubestage.operations import static_pods as static_pods_operations
@@ -43,12 +43,15 @@ def bring_up(plan: HostPlan) -> None:
             ],
             name="kubeadm's configuration",
         )
+    backup = plan.checked.backup
     operations.init_or_images(
         first=plan.is_leader,
         control_plane=plan.is_control_plane,
         flags=_own_flags(plan),
         images=kubeadm.worker_images(settings),
         kubernetes_version=plan.host_settings.kubernetes_version,
+        before=restore.before_init(plan.name, plan.address) if backup else "",
+        after=restore.after_init(backup, plan.name) if backup else "",
         name="kubeadm init; images on the others",
     )
     if plan.is_control_plane and not plan.joins_control_plane:

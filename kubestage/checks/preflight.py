@@ -17,6 +17,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
+from kubestage.backups.archive import Archive
 from kubestage.checks import (
     addresses,
     disks,
@@ -52,6 +53,8 @@ T = TypeVar("T")
 ONLY, SKIP = "only", "skip"
 # And what it asks for this once: a new key for Secrets in etcd; that the registry's volume may go with its host.
 ROTATE, WITH_REGISTRY = "rotate_key", "with_registry"
+# And which backup is restored, a folder here, with the file of whose key it opens.
+BACKUP, IDENTITY = "backup", "identity"
 
 RULES: tuple[Callable[[ClusterHosts], Iterator[Problem]], ...] = (
     single.root,
@@ -122,7 +125,7 @@ class Checked:
     with --limit, one of a host that was not asked and has no private_address comes from its Node object, or is missing.
     `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
     name without its ending, "inventory" where there is no file; `folder`: that of the folder in which the cluster's own
-    files are kept. `encryption`: that of Secrets in etcd.
+    files are kept. `encryption`: that of Secrets in etcd. `backup`: of which the cluster is made, if it is of one.
     """
 
     cluster: Cluster
@@ -133,6 +136,7 @@ class Checked:
     inventory: str
     folder: str = ""
     encryption: Encryption = PLAINLY
+    backup: Archive | None = None
 
     @property
     def leader(self) -> str:
@@ -188,7 +192,7 @@ def gather(state: State) -> tuple[ClusterHosts, list[Problem]]:
     PreflightError where settings are wrong.
     """
     inventory = state.inventory
-    of_the_run = {ONLY, SKIP, ROTATE, WITH_REGISTRY} & set(inventory.override_data)
+    of_the_run = {ONLY, SKIP, ROTATE, WITH_REGISTRY, BACKUP, IDENTITY} & set(inventory.override_data)
     data = {
         host.name: {name: value for name, value in host.data.dict().items() if name not in of_the_run}  # type: ignore[no-untyped-call]
         for host in inventory

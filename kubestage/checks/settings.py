@@ -90,6 +90,15 @@ def encryption(cluster: Cluster) -> Iterator[Problem]:
         )
 
 
+def backups(cluster: Cluster) -> Iterator[Problem]:
+    if cluster.common.backup_schedule and not cluster.common.backup_recipients:
+        yield cluster.wrong(
+            "backup_recipients",
+            "there is a backup_schedule, and nobody is named who could read a backup",
+            "name a public key, or leave backup_schedule out",
+        )
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -199,6 +208,7 @@ RULES: tuple[Callable[[Cluster], Iterator[Problem]], ...] = (
     groups,
     host_names,
     encryption,
+    backups,
     connections,
     machines,
     addresses.given,

@@ -37,6 +37,11 @@ class HostPlan:
     kubeconfig: Path
 
     @property
+    def backups(self) -> Path:
+        """Where the user's copies of backups are kept."""
+        return self.kubeconfig.parent / "backups"
+
+    @property
     def settings(self) -> ClusterSettings:
         """The cluster's."""
         return self.checked.cluster.common

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gevent.lock import BoundedSemaphore
@@ -37,11 +38,30 @@ def script_on(other: Host, script: str) -> list[str]:
     return list(output.stdout_lines)
 
 
+def fetch(other: Host, path: str, to: Path) -> None:
+    """Bring a file of a host here. On the way it may be read by others there: for what is encrypted alone.
+
+    OperationError where it does not come.
+    """
+    if not other.get_file(path, str(to), **_way(other)):
+        raise OperationError(f"{other.name}: {path} could not be brought to {to}")
+
+
+def send(other: Host, file: Path, path: str) -> None:
+    """As fetch(), to a host."""
+    if not other.put_file(str(file), path, **_way(other)):
+        raise OperationError(f"{other.name}: {file} could not be brought to {path}")
+
+
 def _run(other: Host, command: str, **more: Any) -> tuple[bool, Any]:
+    return other.run_shell_command(StringCommand(command), **{**_way(other), **more})
+
+
+def _way(other: Host) -> dict[str, Any]:
+    """To root on a host, once there is a connection to it."""
     connect(other)
     arguments, _ = pop_global_arguments(other.state, other, {})
-    way = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    return other.run_shell_command(StringCommand(command), **{**way, **more})
+    return {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
 
 
 _connecting = BoundedSemaphore()

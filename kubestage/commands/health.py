@@ -18,6 +18,7 @@ from kubestage.commands.api import Api
 from kubestage.commands.web import Site, SiteError
 from kubestage.facts.kubernetes import Workload
 from kubestage.facts.pressure import by_summary, conditions, pressures, told
+from kubestage.kubernetes import BACKED_UP, BACKUP_TIME
 from kubestage.settings import ClusterSettings
 from kubestage.stacks.catalogue import STACKS, chosen
 
@@ -152,6 +153,14 @@ def etcd_health(names: Sequence[str], pods: Iterable[Any]) -> Health:
     return Health(
         f"{len(names)} of {len(names)} members ready", (*(f"its member on {name} is not ready" for name in away), *few)
     )
+
+
+def backup_health(namespaces: Iterable[Any]) -> Health:
+    """`namespaces`: the platform's own, which says when the last one was made."""
+    for each in namespaces:
+        if when := each["metadata"].get("annotations", {}).get(BACKED_UP):
+            return Health(f"of {datetime.strptime(when, BACKUP_TIME):%Y-%m-%d %H:%M} UTC")
+    return Health("none yet")
 
 
 def _not_ready(workloads: Iterable[Workload], ready: Mapping[Workload, tuple[int, int]]) -> list[str]:

@@ -13,7 +13,15 @@ from kubestage.certificates.ending import Found
 from kubestage.cluster.inventory import CHECKOUT, Target, TargetError
 from kubestage.commands import days_left
 from kubestage.commands.api import Api, connected
-from kubestage.commands.health import ask_sites, etcd_health, platform_health, readiness, shortages, summaries
+from kubestage.commands.health import (
+    ask_sites,
+    backup_health,
+    etcd_health,
+    platform_health,
+    readiness,
+    shortages,
+    summaries,
+)
 from kubestage.commands.inside import NodeRow, VolumeRow, leftovers, node_rows, volume_rows
 from kubestage.kubernetes import PLATFORM_NAMESPACE
 from kubestage.output.kept import LastRun, last_run
@@ -69,6 +77,7 @@ def look(target: Target) -> Page:
     members = target.cluster.control_plane if len(target.cluster.control_plane) > 1 else ()
     if members:
         health["etcd"] = etcd_health(members, found["etcd"])
+    health["backup"] = backup_health(found["namespace"])
     words = {what: "not well" if each.troubles else each.well for what, each in health.items()}
     place = Place(target.inventory, target.folder.relative_to(CHECKOUT), target.first, api.server, addresses, members)
     ours = {workload.namespace for stack in chosen(settings).values() for workload in stack.workloads}
@@ -100,6 +109,7 @@ def _asked(api: Api) -> dict[str, Any]:
         "ready": lambda: readiness(api),
         "volumes": lambda: api.items("/api/v1/persistentvolumes"),
         "records": lambda: records(api),
+        "namespace": lambda: api.items("/api/v1/namespaces", fieldSelector=f"metadata.name={PLATFORM_NAMESPACE}"),
         "etcd": lambda: api.items("/api/v1/namespaces/kube-system/pods", labelSelector="component=etcd"),
         "pods": lambda: api.items("/api/v1/pods", fieldSelector="status.phase=Failed"),
     }

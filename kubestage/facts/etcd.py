@@ -14,13 +14,17 @@ from kubestage.kubernetes import KUBEADM_CERTIFICATES, static_pod_container
 _CERTIFICATES = f"{KUBEADM_CERTIFICATES}/etcd"
 
 
-def etcdctl(words: str) -> str:
-    """The command that has the host's own etcd do it, be there an API server or not.
+def in_etcd(words: str) -> str:
+    """The command that has a program run in the container of the host's own etcd, be there an API server or not.
 
-    By its container: hosts have no etcdctl, and Debian's is too old for etcd 3.6.
+    Hosts have neither etcdctl nor etcdutl, and Debian's are too old for etcd 3.6.
     """
-    return (
-        f"ctr --namespace k8s.io tasks exec --exec-id kubestage-$$ $({static_pod_container('etcd')}) "
+    return f"ctr --namespace k8s.io tasks exec --exec-id kubestage-$$ $({static_pod_container('etcd')}) {words}"
+
+
+def etcdctl(words: str) -> str:
+    """The command that has the host's own etcd do it."""
+    return in_etcd(
         f"etcdctl --endpoints https://127.0.0.1:2379 --cacert {_CERTIFICATES}/ca.crt "
         f"--cert {_CERTIFICATES}/healthcheck-client.crt --key {_CERTIFICATES}/healthcheck-client.key {words}"
     )

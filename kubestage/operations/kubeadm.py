@@ -64,12 +64,13 @@ TOKEN_TTL = "15m"
 
 
 @operation()
-def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
+def init(flags: Mapping[str, Sequence[str]], before: str = "", after: str = "") -> Generator[StringCommand, None, None]:
     """Make a control plane of this host, once, from the configuration at KUBEADM_CONFIG.
 
     `flags`: static pod -> the words of those that the user gives it; one that its program does not take ends it before
-    anything was made. A host where an earlier init did not end well is not touched: what is half done there can't be
-    told from outside.
+    anything was made. `before`, `after` (sh): what puts etcd's data and keys there that kubeadm is to keep, and what
+    ends that, before the host counts as initialised. A host where an earlier init did not end well is not touched: what
+    is half done there can't be told from outside.
     """
     state = ask(Kubeadm)
     if state.initialized and state.admin_conf:
@@ -86,13 +87,14 @@ def init(flags: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, N
     script += f"rm -rf {INITIALIZED} {STATIC_PODS_WORKED}\n"  # a `kubeadm reset` by hand leaves the last cluster's
     if any(flags.values()):
         script += f"kubeadm config images pull --config {KUBEADM_CONFIG} && render && know_all || exit\n"
-    script += (
+    keep = "--ignore-preflight-errors DirAvailable--var-lib-etcd" if before else ""
+    script += before + (
         # kubeadm asks the API by its endpoint, which begins with the CA.
         f"{FORGET_POD_NETWORK} && kubeadm init phase certs ca --config {KUBEADM_CONFIG} && "
         f"systemctl restart {ENDPOINT_UNIT} && "
-        f"kubeadm init --config {KUBEADM_CONFIG} --skip-token-print || "
+        f"kubeadm init --config {KUBEADM_CONFIG} --skip-token-print {keep} || "
         "{ last_lines kube-apiserver; exit 1; }\n"
-        f"touch {INITIALIZED}\n"
+        f"{after}touch {INITIALIZED}\n"
     )
     yield in_unit(INIT_UNIT, script, INITIALIZED)
 
@@ -125,10 +127,12 @@ def init_or_images(
     flags: Mapping[str, Sequence[str]],
     images: Sequence[str],
     kubernetes_version: str,
+    before: str = "",
+    after: str = "",
 ) -> Generator[StringCommand, None, None]:
     """Initialise the `first` host while the others pull: hosts work at the same time only within one operation."""
     if first:
-        yield from init._inner(flags)
+        yield from init._inner(flags, before, after)
     else:
         yield from pull._inner(images, kubernetes_version, control_plane)
 
@@ -329,8 +333,8 @@ _API_SERVER = f"{MANIFESTS}/kube-apiserver.yaml"
 # without a manifest, has answered all it had accepted, and balancers go to the others.
 RETIRE_API_SERVER = (
     f"rm -f {_API_SERVER} && "
-    f'for second in $(seq 90); do [ -n "$({static_pod_pid("kube-apiserver")})" ] || exit 0; sleep 1; done; '
-    "echo 'The API server still runs 90 s after its manifest has gone: journalctl -u kubelet' >&2; exit 1"
+    f'( for second in $(seq 90); do [ -n "$({static_pod_pid("kube-apiserver")})" ] || exit 0; sleep 1; done; '
+    "echo 'The API server still runs 90 s after its manifest has gone: journalctl -u kubelet' >&2; exit 1 )"
 )
 
 

@@ -13,6 +13,7 @@ from pyinfra.api.state import State
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.operation import operation
+from kubestage.facts.files import Missing
 from kubestage.facts.units import UnitStates
 
 
@@ -75,6 +76,22 @@ def services(
             yield start
     if not (enable or started):
         host.noop(f"running with their configuration: {', '.join(units)}")
+
+
+@operation()
+def no_unit(unit: str, files: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Make the unit, and the `files` that are its own, be gone."""
+    missing: list[str] = ask(Missing, paths=list(files))
+    there = sorted(set(files) - set(missing))
+    if not there:
+        host.noop(f"there is no {unit}")
+        return
+    yield StringCommand(
+        f"{{ ! systemctl --quiet is-enabled {unit} 2>/dev/null || systemctl disable --quiet --now {unit}; }} &&",
+        "rm -f",
+        *there,
+        "&& systemctl daemon-reload",
+    )
 
 
 @operation()

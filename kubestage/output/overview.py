@@ -34,6 +34,8 @@ def _rows(settings: ClusterSettings, place: Place, has_ca: bool) -> Iterator[Row
     yield Row("API", place.server, "kubernetes-admin", str(place.folder / "kubeconfig"))
     if place.members:
         yield Row("etcd", ", ".join(place.members))
+    if settings.backup_recipients:
+        yield Row("backup", str(place.folder / "backups"), how=f"pyinfra {place.inventory} backup.py")
     if "ingress" in settings.stacks:
         trust = f"make trust INVENTORY={place.inventory}" if has_ca else ""
         yield Row("certificate", f"{settings.domain}, *.{settings.domain}", how=trust)

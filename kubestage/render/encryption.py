@@ -82,6 +82,16 @@ def keys_in(text: str) -> dict[str, str]:
     }
 
 
+def providers_in(text: str) -> Providers:
+    """The providers of a configuration's text, as Encrypted has them."""
+    (resource,) = yaml.safe_load(text)["resources"]
+    return tuple(
+        key["name"]
+        for provider in resource["providers"]
+        for key in provider.get("secretbox", {}).get("keys", [{"name": PLAIN}])
+    )
+
+
 def way(hosts: Sequence[Encrypted], target: str, known: Collection[str]) -> tuple[list[Providers], bool]:
     """What all API servers get, one after the other, from what `hosts` have to nothing but `target`.
 

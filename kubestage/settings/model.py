@@ -22,6 +22,7 @@ from .values import (
     Port,
     PortOrNone,
     PortRange,
+    Recipient,
     Registry,
     RenewDays,
     RepositoryUrl,
@@ -145,6 +146,12 @@ class ClusterSettings(_Settings):
     commands_per_connection: Count
     rebuild_at_once: Count
     upgrade_at_once: Count
+    backup_recipients: Annotated[tuple[Recipient, ...], LISTED, _hidden]  # somebody may take the wrong key
+    backup_registry: bool
+    backup_keep: Count
+    backup_schedule: Annotated[
+        str, values.written_as("[A-Za-z0-9*,./:~ -]*", "no time of systemd's timers", 'write e.g. "03:30"')
+    ]
     timeout_factor: TimeoutFactor
 
     _stacks: Mapping[str, StackSettings] = PrivateAttr(default_factory=dict)

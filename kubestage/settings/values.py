@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
+import pyrage
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
@@ -154,6 +155,20 @@ def image(value: str) -> str:
         raise refuse("the image has neither tag nor digest, so it is not pinned", f'add one, e.g. "{value}:1.2.3"')
     if match["tag"] == ":latest" and not match["digest"]:
         raise refuse('the tag "latest" pins nothing', "name a version, or a digest")
+    return value
+
+
+def recipient(value: str) -> str:
+    kind = pyrage.ssh.Recipient if value.startswith("ssh-") else pyrage.x25519.Recipient
+    try:
+        kind.from_str(value)
+    except pyrage.RecipientError:
+        secret = value.startswith("AGE-SECRET-KEY-")
+        raise refuse(
+            "a secret key, which has no place in settings" if secret else "not a public key of age, or of SSH",
+            "write what age-keygen prints as the public one, or the line of an ssh-ed25519 .pub file, e.g. "
+            '"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"',
+        ) from None
     return value
 
 
@@ -388,6 +403,7 @@ Url = Annotated[str, AfterValidator(url)]
 RepositoryUrl = Annotated[str, AfterValidator(repository_url)]
 Port = Annotated[int, within(1, 65535, "ports go from 1 to 65535", "choose a port within 1-65535")]
 Count = Annotated[int, Field(ge=1)]
+Recipient = Annotated[str, AfterValidator(recipient)]
 Reserved = Annotated[Any, AfterValidator(reserved)]
 Taint = Annotated[str, AfterValidator(taint)]
 AddressOrName = Annotated[str, AfterValidator(address_or_name)]

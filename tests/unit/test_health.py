@@ -23,6 +23,7 @@ from kubestage.commands.health import (
     Health,
     ask_site,
     ask_sites,
+    backup_health,
     etcd_health,
     platform_health,
     readiness,
@@ -256,3 +257,12 @@ def test_members_of_etcd(ready: str, troubles: tuple[str, ...]) -> None:
         for name in ("cp1", "cp2", "cp3")
     ]
     assert etcd_health(["cp1", "cp2", "cp3"], pods) == Health("3 of 3 members ready", troubles)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [({"kubestage/backed-up": "20261127T120105Z"}, "of 2026-11-27 12:01 UTC"), ({}, "none yet")],
+)
+def test_the_last_backup(annotations: dict[str, str], said: str) -> None:
+    assert backup_health([{"metadata": {"annotations": annotations}}]) == Health(said)
+    assert backup_health([]) == Health("none yet")

@@ -9,6 +9,7 @@ from fake_hosts import Facts, Hosts, RecordingConnector, Replies, fact, run
 from pyinfra.api import OperationError
 from pyinfra.api.exceptions import PyinfraError
 
+from kubestage.facts.files import Missing
 from kubestage.facts.units import UnitStates
 from kubestage.operations import systemd
 
@@ -175,3 +176,18 @@ class TestFirstPresent:
 
     def test_none_is_here(self) -> None:
         assert first_present(*unit(CLOCKS[0], load="not-found"), *unit(CLOCKS[1], load="masked")) == []
+
+
+FILES = ["/etc/systemd/system/x.timer", "/etc/systemd/system/x.service"]
+
+
+@pytest.mark.parametrize("missing", [[], FILES[:1]])
+def test_a_unit_that_is_not_to_be_there(missing: list[str]) -> None:
+    facts: Facts = {fact(Missing, paths=FILES): missing}
+    (command,) = run(systemd.no_unit, facts, unit="x.timer", files=FILES)
+    assert "systemctl disable --quiet --now x.timer" in command
+    assert command.endswith(f"rm -f {' '.join(sorted(set(FILES) - set(missing)))} && systemctl daemon-reload")
+
+
+def test_a_unit_that_is_gone() -> None:
+    assert run(systemd.no_unit, {fact(Missing, paths=FILES): FILES}, unit="x.timer", files=FILES) == []

@@ -97,6 +97,16 @@ def test_a_run_prints_it_and_changes_nothing(tmp_path: Path, caplog: pytest.LogC
     assert "make trust INVENTORY=inventory/shop.py" in caplog.text
 
 
+def test_backups_have_a_row_once_somebody_can_read_them() -> None:
+    assert "backup" not in rows()
+    found = overview(
+        settings(backup_recipients=("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",)),
+        PLACE,
+        has_ca=True,
+    ).rows
+    assert Row("backup", ".state/shop/backups", how="pyinfra inventory/shop.py backup.py") in found
+
+
 def test_a_control_plane_of_several() -> None:
     several = replace(PLACE, members=["cp1", "cp2"])
     assert Row("etcd", "cp1, cp2") in overview(settings(), several, has_ca=True).rows

@@ -207,6 +207,12 @@ EVERYWHERE: list[tuple[dict[str, Any], str, str, str]] = [
     ({"public_address": "47.1.2"}, "public_address = '47.1.2'", "not an IP address", "10.0.0.11"),
     ({"public_address": "my_host"}, "public_address = 'my_host'", "neither an IP address nor", "api.example.com"),
     ({"public_address": "*.a.com"}, "public_address = '*.a.com'", "a wildcard", "name one host"),
+    ({"backup_recipients": ["age1x"]}, "backup_recipients", "not a public key of age", '"age1ql'),
+    ({"backup_recipients": ["ssh-rsa x"]}, "backup_recipients", "not a public key of age, or of SSH", ".pub file"),
+    ({"backup_recipients": ["AGE-SECRET-KEY-1"]}, "backup_recipients", "a secret key, which has no place", '"age1'),
+    ({"backup_schedule": "now;"}, "backup_schedule = 'now;'", "no time of systemd's timers", '"03:30"'),
+    ({"backup_schedule": "03:30"}, "backup_recipients", "nobody is named who could read", "leave backup_sch"),
+    ({"backup_keep": 0}, "backup_keep = 0", "has to be at least 1", "a number above 0"),
     ({"api_extra_sans": ["a b"]}, "api_extra_sans.0 = 'a b'", "neither an IP address nor", "api.example.com"),
     (
         {"apiserver_extra_args": {"service-node-port-range": "80-90"}},
