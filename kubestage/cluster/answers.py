@@ -50,6 +50,12 @@ def ask(kind: type[FactBase[T]], of: Host | None = None, fresh: bool = False, **
     return cast(T, _runs.setdefault(asked.state, _Answers()).get(asked, Question(kind, arguments), fresh))
 
 
+def expect(kind: type[FactBase[Any]], **arguments: Any) -> None:
+    """Say that the host is going to be asked this as well, unless it has been told something by then: in one go."""
+    expecting = cast(Host, ctx_host.get())  # type: ignore[no-untyped-call]
+    _runs.setdefault(expecting.state, _Answers()).expect(expecting, Question(kind, arguments))
+
+
 @dataclass(frozen=True)
 class Question:
     """A fact with its arguments."""
@@ -98,6 +104,7 @@ class _Answers:
         self._asking: defaultdict[str, BoundedSemaphore] = defaultdict(BoundedSemaphore)
         self._collected: list[Question] | None = None  # while a host's operations are begun
         self._collecting = ""  # that host
+        self._expected: defaultdict[str, list[Question]] = defaultdict(list)  # by the operation that the host is at
 
     def get(self, host: Host, question: Question, fresh: bool) -> Any:
         if self._collected is not None:
@@ -113,6 +120,15 @@ class _Answers:
                 self._known[host.name].pop(question.key, None)
             known = self._known[host.name].get(question.key)
             return known[1] if known else self._ask(host, question)
+
+    def expect(self, host: Host, question: Question) -> None:
+        """See expect()."""
+        if question.key in self._known[host.name] or not connections.is_kept(host):
+            return
+        if self._collected is None:
+            self._expected[host.name] = [question]
+        elif host.name == self._collecting:
+            self._collected.append(question)
 
     def foretell(self, host: Host, work: Callable[[], None]) -> None:
         """See foretell()."""
@@ -165,7 +181,8 @@ class _Answers:
     def _ask(self, host: Host, question: Question) -> Any:
         ahead = self._ahead[host.name]
         self._ahead[host.name] = min(2 * ahead + 1, _ALL)
-        wanted = {each.key: each for each in (question, *self._coming(host, ahead))}
+        expected = self._expected.pop(host.name, [])
+        wanted = {each.key: each for each in (question, *expected, *self._coming(host, ahead))}
         told, at = self._told, time.monotonic()
         answers = _asked(host, list(wanted.values())) if len(wanted) > 1 else {}
         if question.key not in answers:  # it is pyinfra that tells of what a fact raises

@@ -38,9 +38,10 @@ def approvals(
     asked = {name: addresses[name] for name in awaited}
     deadline = time.monotonic() + timeout_s
     told: set[str] = set()
-    changed = False
+    changed = looked = False
     while True:
-        served = control_plane.ask(NodeCertificates, fresh=True, addresses=asked)
+        served = control_plane.ask(NodeCertificates, fresh=looked, addresses=asked)
+        looked = True
         if isinstance(served, Unknown):
             yield StringCommand("kubectl certificate approve")  # nobody says what there is to approve
             return

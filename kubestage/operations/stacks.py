@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
-from kubestage.cluster.answers import ask
+from kubestage.cluster.answers import ask, expect
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation
 from kubestage.facts.files import Missing
@@ -85,9 +85,13 @@ def stacks(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) ->
     A ConfigMap that was edited by hand is put back, and the pods that may have started by it are made anew. What a
     stack has put there and its manifest no longer has is deleted. `seen`: what preflight found of the stacks.
     """
-    yield from files._inner([file for stack in stacks for file in stack.files(_answers(stack))])
     upstream = [part for stack in stacks for part in _upstream_commands(stack)]
     parts = manifest_commands(stacks)
+    answers = [_answers(stack) for stack in stacks]
+    expect(ManifestsApplied, parts=[*upstream, *parts])  # mostly the files are as they should be
+    yield from files._inner(
+        [file for stack, answer in zip(stacks, answers, strict=True) for file in stack.files(answer)]
+    )
     applied = ask(ManifestsApplied, parts=[*upstream, *parts])
     if not applied.same:
         for stack in stacks:

@@ -9,6 +9,7 @@ from lab.definition import CHECKOUT, hosts
 
 CA = CHECKOUT / ".state" / "lab" / "ca.crt"
 DOMAIN = "lab.test"
+AWAY = ("no answer", "404", "503")  # how the page of a site begins that is not there yet
 ADDRESSES = {host.name: host.address for host in hosts()}
 
 

@@ -38,9 +38,8 @@ from tests.lab.commands import WITHIN_S, deploy, dry_run, environment, kubectl, 
 from tests.lab.load import Load
 from tests.lab.polling import SLOW_S, Polling
 from tests.lab.reboots import leaders, reboot_all
-from tests.lab.sites import ADDRESSES, CA, DOMAIN, page, site
+from tests.lab.sites import ADDRESSES, AWAY, CA, DOMAIN, page, site
 
-AWAY = ("no answer", "404", "503")  # how the page of a site begins that is not there yet
 REGISTRY = f"registry.{DOMAIN}"
 OUTPUT = CHECKOUT / ".state" / "test-output"
 

@@ -12,8 +12,9 @@ import pytest
 
 from kubestage.facts.registry import USERS
 from lab.definition import CHECKOUT
-from tests.lab.commands import INVENTORY, deploy, environment, kubectl_json, kubestage, on, settle, verify
-from tests.lab.sites import site
+from lab.host_processes import wait_until
+from tests.lab.commands import INVENTORY, WITHIN_S, deploy, environment, kubectl_json, kubestage, on, settle, verify
+from tests.lab.sites import AWAY, page, site
 from tests.verify.registry import Login, Repository, image
 
 pytestmark = pytest.mark.life
@@ -40,6 +41,7 @@ def volumes() -> dict[str, str]:
 
 def all_is_there() -> None:
     settle()
+    assert wait_until(lambda: not page("registry", "w1").startswith(AWAY), WITHIN_S, 0.2)  # Envoy is told in its turn
     pulled = repository()
     assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
     for name, content in IMAGE.blobs.items():
