@@ -23,7 +23,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_host, ctx_state
 
 from kubestage.cluster import answers, connections, control_plane
-from kubestage.cluster.answers import Question, ask, script
+from kubestage.cluster.answers import Question, ask, expect, script
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation as ours
 from kubestage.cluster.shell import run_on
@@ -108,6 +108,36 @@ def both(first: str, second: str) -> Generator[StringCommand, None, None]:
     """A question that depends on the answer to another."""
     if ask(Says, command=f"echo {first}") != first or ask(Says, command=f"echo {second}") != second:
         yield StringCommand("false")
+
+
+@operation()
+def two_files(first: str, second: str, change: str = "false") -> Generator[StringCommand, None, None]:
+    """A question that is asked once another has been, as the operation says before."""
+    expect(Says, command=f"cat {second}")
+    if ask(Says, command=f"cat {first}") != "well":
+        yield StringCommand(change)
+    if ask(Says, command=f"cat {second}") != "well":
+        yield StringCommand("false")
+
+
+def test_what_is_expected_is_asked_in_the_same_go(tmp_path: Path) -> None:
+    run = Run("a")
+    for name in ("first", "second"):
+        (tmp_path / name).write_text("well\n")
+    for _ in range(3):
+        run.add(two_files, first=str(tmp_path / "first"), second=str(tmp_path / "second"))
+    run.run()
+    assert run.sent() == ["sh"]
+
+
+def test_what_was_expected_is_asked_anew_once_the_host_was_told_something(tmp_path: Path) -> None:
+    run = Run("a")
+    (tmp_path / "first").write_text("ill\n")
+    (tmp_path / "second").write_text("ill\n")
+    change = f"echo well > {tmp_path}/second"
+    run.add(two_files, first=str(tmp_path / "first"), second=str(tmp_path / "second"), change=change)
+    run.run()
+    assert len(run.sent()) == 3 and not run.state.failed_hosts
 
 
 def test_all_is_asked_at_once() -> None:
