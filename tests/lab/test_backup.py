@@ -38,13 +38,14 @@ from tests.lab.commands import (
     verify,
 )
 from tests.lab.notes import notes_on
-from tests.lab.sites import site
+from tests.lab.sites import AWAY, page, site
 from tests.verify.registry import Login, Repository, image
 
 pytestmark = pytest.mark.life
 
 SPACE = "kubestage-test-backup"
 IMAGE = image("amd64", "of the backup")
+ELSEWHERE = "tests/lab/elsewhere/lab.py"
 COPIES = CHECKOUT / ".state" / "lab" / "backups"
 
 
@@ -62,8 +63,8 @@ class Before:
         return "--data", f"backup={folder or self.folder}", "--data", f"identity={key or self.key}"
 
 
-def repository() -> Repository:
-    ((user, password),) = json.loads(on("cp1", f"cat {USERS}")).items()
+def repository(leader: str = "cp1") -> Repository:
+    ((user, password),) = json.loads(on(leader, f"cat {USERS}")).items()
     return Repository(site("registry", "w1"), Login(user, password))
 
 
@@ -147,6 +148,13 @@ def test_a_backup_that_does_not_open_is_refused(before: Before, tmp_path: Path) 
     assert "does not name the file with its key" in deploy_refused(*before.restore()[:2], script="restore.py")
 
 
+def images_are_there(pulled: Repository) -> None:
+    assert wait_until(lambda: not page("registry", "w1").startswith(AWAY), WITHIN_S, 0.2)
+    assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
+    for name, content in IMAGE.blobs.items():
+        assert pulled.blob(name) == content
+
+
 def all_is_as_it_was(before: Before) -> None:
     """But for what came later."""
     settle()
@@ -161,10 +169,7 @@ def all_is_as_it_was(before: Before) -> None:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": before.token}}
     told = json.loads(kubectl("create", "-o", "json", "-f", "-", given=json.dumps(review)))["status"]
     assert told["user"]["username"] == f"system:serviceaccount:{SPACE}:default", told
-    pulled = repository()
-    assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
-    for name, content in IMAGE.blobs.items():
-        assert pulled.blob(name) == content
+    images_are_there(repository())
     kubectl("-n", SPACE, "scale", "deployment/noted", "--replicas=2")  # by controllers that know of it
     kubectl("-n", SPACE, "rollout", "status", "deployment/noted", "--timeout=120s")
     kubectl("-n", SPACE, "scale", "deployment/noted", "--replicas=1")
@@ -205,3 +210,21 @@ def restored(before: Before) -> None:
     assert verify() == set()
     assert deploy(*before.restore(), script="restore.py").changed == {}
     assert deploy().changed == {}
+
+
+def test_other_names_and_addresses(before: Before) -> None:
+    """On two hosts, of which the one that leads has the address of a worker of before. Volumes go with their nodes."""
+    for name in ("cp1", "w1", "w2"):
+        lab("rebuild", name)
+    told = deploy(*before.restore(), script="restore.py", inventory=ELSEWHERE).printed
+    assert "cp1, w1, w2" in told and f"the volumes of {SPACE}/noted" in told
+    settled = "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"
+    assert kubectl(*settled).split() == ["m1", "n1"]
+    assert notes() == {"before"}
+    assert kubectl("-n", SPACE, "get", "persistentvolumeclaims", "-o", "name") == ""
+    images_are_there(repository("w1"))
+    kubectl("-n", SPACE, "delete", "deployment", "noted")
+    settle()
+    assert verify(inventory=ELSEWHERE) == set()
+    assert deploy(*before.restore(), script="restore.py", inventory=ELSEWHERE).changed == {}
+    assert deploy(inventory=ELSEWHERE).changed == {}
