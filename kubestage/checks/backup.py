@@ -56,6 +56,8 @@ def check_restore(state: State) -> Checked:
 def _check_restore(state: State) -> Checked:
     archive = _archive(state)
     hosts, problems = gather(state)
+    if "registry" not in hosts.common.stacks:
+        archive = replace(archive, blobs=None)
     for rule in RULES:
         problems += rule(hosts)
     problems += fits(hosts, archive)
@@ -142,5 +144,5 @@ def told(hosts: ClusterHosts, archive: Archive) -> Iterator[str]:
         yield f"These nodes were there, and are in no group now: {', '.join(gone)}" + (
             f"; with them go the volumes of {', '.join(lost)}" if lost else ""
         )
-    if archive.blobs is None:
+    if archive.blobs is None and "registry" in hosts.common.stacks:
         yield "The registry's images are not in the backup: it will be empty"

@@ -32,11 +32,10 @@ from kubestage.kubernetes import (
 )
 from kubestage.operations.nodes import deleting
 from kubestage.render.volume_pod import MOUNTED, pod
-from kubestage.stacks.registry import CLAIM, NAMESPACE
+from kubestage.stacks.registry import CLAIM, NAMESPACE, VOLUME_POD
 
 BUMP = 1_000_000_000  # more revisions than a cluster makes between a backup and its end
 _IMAGES = f"{RESTORING}/{REGISTRY}"  # there until they are in the registry
-WRITER = "registry-volume"  # the pod by which the registry's volume is written
 _OPENED = "read -r identity && printf '%s\\n' \"$identity\" | age --decrypt -i - "
 
 
@@ -125,18 +124,19 @@ def images(image: str) -> Generator[FunctionCommand, None, None]:
 
 def _put_back(image: str) -> None:
     registry = f"{KUBECTL} -n {NAMESPACE}"
-    writer = json.dumps(pod(WRITER, NAMESPACE, CLAIM, image, beside="registry"))
-    ended = f"{registry} delete pod {WRITER} --ignore-not-found --wait"
+    writer = json.dumps(pod(VOLUME_POD, NAMESPACE, CLAIM, image, beside="registry"))
+    ended = f"{registry} delete pod {VOLUME_POD} --ignore-not-found --wait"
     ready, said = run_on(
         host,
-        f"{ended} && {registry} create -f - && {registry} wait --for=condition=Ready pod/{WRITER} --timeout 120s 2>&1",
+        f"{ended} && {registry} create -f - && "
+        f"{registry} wait --for=condition=Ready pod/{VOLUME_POD} --timeout 120s 2>&1",
         stdin=writer,
     )
     if ready:
         ready, said = run_on(
             host,
             f"{{ {_OPENED}{_IMAGES} || touch {RESTORING}/failed; }} | "
-            f"{registry} exec -i {WRITER} -- tar -C {MOUNTED} -xf - 2>&1 && "
+            f"{registry} exec -i {VOLUME_POD} -- tar -C {MOUNTED} -xf - 2>&1 && "
             f"! [ -e {RESTORING}/failed ] && {ended} && rm -rf {RESTORING}",
             stdin=f"{_keys[host.name]}\n",
         )

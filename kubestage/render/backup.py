@@ -21,10 +21,9 @@ from kubestage.kubernetes import (
 )
 from kubestage.render.volume_pod import MOUNTED, pod
 from kubestage.settings import ClusterSettings
-from kubestage.stacks.registry import BLOBS, CLAIM, CLEANUP, NAMES, NAMESPACE
+from kubestage.stacks.registry import BLOBS, CLAIM, CLEANUP, NAMES, NAMESPACE, VOLUME_POD
 
 TIMER, _SERVICE = "kubestage-backups.timer", "kubestage-backups.service"
-READER = "registry-volume"  # the pod by which the registry's volume is read
 _FILE = f"{OURS}/backups.sh"
 TIMER_FILES = (f"/etc/systemd/system/{TIMER}", f"/etc/systemd/system/{_SERVICE}", _FILE)
 
@@ -80,19 +79,19 @@ ls -d @BACKUPS@/@FOLDERS@ | head -n -@KEEP@ | xargs -r rm -rf
 _REGISTRY = r"""
 registry() { @KUBECTL@ -n @REGISTRY_NAMESPACE@ "$@"; }
 cleanup() { registry patch cronjob @CLEANUP@ --patch "{\"spec\":{\"suspend\":$1}}" >&2; }
-reader() { registry delete pod @READER@ --ignore-not-found --wait >&2; }
+reader() { registry delete pod @POD@ --ignore-not-found --wait >&2; }
 cleanup true
 for second in $(seq 600); do
     [ -n "$(registry get pods -l app=@CLEANUP@ --field-selector status.phase=Running -o name)" ] || break
     sleep 1
 done
 reader
-registry create -f - >&2 <<'POD'
-@POD@
-POD
-registry wait --for=condition=Ready pod/@READER@ --timeout 120s >&2
+registry create -f - >&2 <<'END'
+@MANIFEST@
+END
+registry wait --for=condition=Ready pod/@POD@ --timeout 120s >&2
 images() {
-    registry exec @READER@ -- sh -c '
+    registry exec @POD@ -- sh -c '
         cd @MOUNTED@ || exit
         for folder in @NAMES@ @BLOBS@; do if [ -e $folder ]; then set -- "$@" $folder; fi; done
         [ $# -gt 0 ] || set -- .
@@ -113,8 +112,8 @@ def script(settings: ClusterSettings) -> str:
         _REGISTRY,
         CLEANUP=CLEANUP,
         REGISTRY_NAMESPACE=NAMESPACE,
-        READER=READER,
-        POD=json.dumps(pod(READER, NAMESPACE, CLAIM, settings.busybox_image, beside="registry")),
+        POD=VOLUME_POD,
+        MANIFEST=json.dumps(pod(VOLUME_POD, NAMESPACE, CLAIM, settings.busybox_image, beside="registry")),
         MOUNTED=MOUNTED,
         NAMES=NAMES,
         BLOBS=BLOBS,

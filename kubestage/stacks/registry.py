@@ -23,6 +23,7 @@ from kubestage.stacks.storage import storage_class
 NAMESPACE = "registry"
 CLAIM = "registry"  # its PersistentVolumeClaim
 CLEANUP = "registry-cleanup"  # its CronJob
+VOLUME_POD = "registry-volume"  # the pod by which its volume is read or written from outside
 # What its volume holds, in the order of a copy that is made while people push: a name never comes before what it names
 # has been written, so what is copied after the names is complete (distribution 3, registry/storage/paths.go).
 NAMES, BLOBS = "docker/registry/v2/repositories", "docker/registry/v2/blobs"
