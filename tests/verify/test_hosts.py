@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 import pytest
@@ -15,7 +15,7 @@ from kubestage.cluster.inventory import Target
 from kubestage.facts.registry import HTPASSWD, LOGINS, PULL_CONFIG, USERS
 from kubestage.facts.system import SWAP_SERVICES
 from kubestage.facts.units import UnitStates
-from kubestage.kubernetes import ENDPOINT, ENDPOINT_CA, ENDPOINT_UNIT, KUBELET_CONF, RESET
+from kubestage.kubernetes import ENDPOINT, ENDPOINT_CA, ENDPOINT_CONFIG, ENDPOINT_UNIT, KUBELET_CONF, RESET
 from kubestage.render import endpoint, kubelet
 from kubestage.render.runtime import CONTAINERD_CONFIG, DOCKER_CONFIG
 from kubestage.settings import HostSettings, Problem
@@ -184,9 +184,12 @@ def test_kubelet_settings(machine: Machine, node: str, own: HostSettings, target
     expect_none(problems)
 
 
-def test_api_endpoint(machine: Machine, node: str, target: Target) -> None:
-    """The API by the node's own endpoint, with its trust, and a kubelet of a worker that asks there."""
-    problems = []
+def test_api_endpoint(machine: Machine, node: str, target: Target, addresses: dict[str, str]) -> None:
+    """The API by the node's own endpoint, with its trust, and a kubelet of a worker that asks there.
+
+    Of several API servers the endpoint has to have all, and the node to reach each.
+    """
+    problems = list(_balanced(machine, node, target, addresses))
     look = f"on {node}: journalctl -u {ENDPOINT_UNIT} -n 50"
     # A control plane's own kubelet asks its own API server.
     asked = machine.run(
@@ -208,6 +211,29 @@ def test_api_endpoint(machine: Machine, node: str, target: Target) -> None:
             Problem(node, why, f"on {node}: {RESET} ; then {target.deploy}", "server in kubelet.conf", server)
         )
     expect_none(problems)
+
+
+def _balanced(machine: Machine, node: str, target: Target, addresses: dict[str, str]) -> Iterator[Problem]:
+    servers = {
+        f"{addresses[name]}:{target.cluster.common.api_port}"
+        for name in target.cluster.control_plane
+        if name in addresses
+    }
+    if len(servers) == 1:
+        return
+    known = set(machine.run(f'awk \'$1 == "server" && $4 == "check" {{ print $3 }}\' {ENDPOINT_CONFIG}').stdout.split())
+    if known != servers:
+        yield Problem(
+            node, f"it should have {', '.join(sorted(servers))}", target.deploy, ENDPOINT_CONFIG, sorted(known)
+        )
+    for server in sorted(servers):
+        asked = machine.run(
+            f"kubectl --kubeconfig {KUBELET_CONF} --server https://{server} --certificate-authority {ENDPOINT_CA} "
+            "--request-timeout 10s get --raw /readyz"
+        )
+        if asked.stdout != "ok":
+            why = f"it does not reach this API server: {asked.stderr.strip().splitlines()[-1:]}"
+            yield Problem(node, why, "see: make status; else what is between them", "API server", server)
 
 
 @pytest.mark.parametrize("unit", UNITS)
