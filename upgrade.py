@@ -1,9 +1,10 @@
 """A living cluster to the version of Kubernetes that the settings name: `pyinfra INVENTORY upgrade.py`."""
 
 from kubestage.cluster.run import run
-from tasks import control_plane, manifests, network, platform, stacks, summary, upgrade
+from tasks import backup, control_plane, manifests, network, platform, stacks, summary, upgrade
 
 PHASES = [
+    backup.before_upgrade,
     upgrade.configuration,
     upgrade.package,
     upgrade.images,

@@ -49,6 +49,14 @@ def bring(plan: HostPlan) -> None:
         )
 
 
+@phase("Backup before", look_at=LOG)
+def before_upgrade(plan: HostPlan) -> None:
+    """Where somebody is named who can read it, of a cluster that is to be of another version."""
+    if plan.settings.backup_recipients and plan.version_now != plan.host_settings.kubernetes_version:
+        for each in (install, make, bring):
+            each.task(plan)
+
+
 @phase("Backup timer", look_at=f"`systemctl status {TIMER}` and {LOG}")
 def keep(plan: HostPlan) -> None:
     """Backups that a host makes by itself: on the one that leads alone, where a schedule is set."""

@@ -19,7 +19,7 @@ from kubestage.checks.preflight import Checked
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.host_report import HostReport, parse
 from kubestage.facts.unknown import Unknown
-from tasks import certificates, control_plane, host, join, network, runtime, volumes
+from tasks import backup, certificates, control_plane, host, join, network, runtime, volumes
 from tasks import stacks as stacks_task
 
 Calls = list[tuple[str, dict[str, Any]]]
@@ -300,3 +300,41 @@ def test_a_kubelet_has_its_certificate_before_it_is_started(
     name: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [called for called, _ in calls(join, plan_of(name), monkeypatch, "hosts")] == wanted
+
+
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
+
+@pytest.mark.parametrize(
+    ("was", "settings", "made"),
+    [
+        ("1.35.9", {"backup_recipients": [RECIPIENT]}, True),
+        ("1.35.9", {}, False),
+        ("", {"backup_recipients": [RECIPIENT]}, False),
+    ],
+    ids=["another version", "nobody could read it", "this version"],
+)
+def test_a_backup_before_an_upgrade(
+    was: str, settings: dict[str, Any], made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plan_of("cp1", **settings)
+    version = was or run.host_settings.kubernetes_version
+    report = replace(run.report, made={**run.report.made, "version": version})
+    run = replace(run, checked=replace(run.checked, reports={**run.checked.reports, "cp1": report}))
+    wanted = ["apt.packages", "operations.made", "operations.brought"] if made else []
+    assert [name for name, _ in calls(backup, run, monkeypatch, "before_upgrade")] == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "made"),
+    [
+        ({}, ["systemd.no_unit"]),
+        (
+            {"backup_recipients": [RECIPIENT], "backup_schedule": "03:30"},
+            ["apt.packages", "files.files", "systemd.services"],
+        ),
+    ],
+)
+def test_backups_by_a_timer(settings: dict[str, Any], made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [name for name, _ in calls(backup, plan_of("cp1", **settings), monkeypatch, "keep")] == made
+    assert calls(backup, plan_of("w1", **settings), monkeypatch, "keep") == []
