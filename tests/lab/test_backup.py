@@ -45,6 +45,7 @@ pytestmark = pytest.mark.life
 
 SPACE = "kubestage-test-backup"
 IMAGE = image("amd64", "of the backup")
+ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo
 ELSEWHERE = "tests/lab/elsewhere/lab.py"
 COPIES = CHECKOUT / ".state" / "lab" / "backups"
 
@@ -92,7 +93,7 @@ def before(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
     token = kubectl("-n", SPACE, "create", "token", "default", "--duration=24h").strip()
     repository().push(IMAGE)
     shutil.rmtree(COPIES, ignore_errors=True)
-    deploy("--data", f"backup_recipients={json.dumps([str(identity.to_public())])}", script="backup.py")
+    deploy("--data", f"backup_recipients={json.dumps([str(identity.to_public())])}", script="backup.py", **ADMIN)
     (folder,) = COPIES.iterdir()
     note("later")
     return Before(folder, key, str(identity.to_public()), KUBECONFIG.read_text(), token)
@@ -216,7 +217,7 @@ def test_other_names_and_addresses(before: Before) -> None:
     """On two hosts, of which the one that leads has the address of a worker of before. Volumes go with their nodes."""
     for name in ("cp1", "w1", "w2"):
         lab("rebuild", name)
-    told = deploy(*before.restore(), script="restore.py", inventory=ELSEWHERE).printed
+    told = deploy(*before.restore(), script="restore.py", inventory=ELSEWHERE, **ADMIN).printed
     assert "cp1, w1, w2" in told and f"the volumes of {SPACE}/noted" in told
     settled = "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"
     assert kubectl(*settled).split() == ["m1", "n1"]
