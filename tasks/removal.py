@@ -44,7 +44,8 @@ def leave(plan: HostPlan) -> None:
     if plan.is_control_plane and is_unreached(host):
         _no_member(plan, "No dead member of etcd")
     elif plan.is_control_plane:
-        kubeadm.no_api_server(name="No API server", _serial=True)
+        server = f"{plan.address}:{plan.settings.api_port}"
+        kubeadm.no_api_server(server=server, name="No API server", _serial=True)
         _no_member(plan, "No member of etcd")
     if not is_unreached(host):
         kubeadm.no_membership(name="Of no cluster", _serial=True)

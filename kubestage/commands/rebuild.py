@@ -31,7 +31,7 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
-from kubestage.operations.kubeadm import RETIRE_API_SERVER
+from kubestage.operations.kubeadm import retire_api_server
 from kubestage.operations.nodes import deleting, draining
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import Machine, machine
@@ -278,7 +278,9 @@ def _leave_etcd(target: Target, speaker: str, name: str) -> None:
     for problem in removal.quorum(names, [*names], answering, going):
         raise TargetError(str(problem))
     if _is_ready(target, name):
-        on(target, name, "its API server ends", RETIRE_API_SERVER, f"journalctl -u kubelet, on {name}")
+        own = next((member.address for member in members if member.name == name), "")
+        retire = retire_api_server(f"{own}:{target.cluster.common.api_port}")
+        on(target, name, "its API server ends", retire, f"journalctl -u kubelet, on {name}")
     for member in members:
         if member.name == name:
             on(

@@ -330,19 +330,34 @@ def _await_node(control_plane: ControlPlane, name: str, timeout_s: int) -> None:
 
 _API_SERVER = f"{MANIFESTS}/kube-apiserver.yaml"
 # While its member of etcd leaves, an API server accepts requests that it can't answer. One that has ended, as it does
-# without a manifest, has answered all it had accepted, and balancers go to the others.
-RETIRE_API_SERVER = (
-    f"rm -f {_API_SERVER} && "
-    f'( for second in $(seq 90); do [ -n "$({static_pod_pid("kube-apiserver")})" ] || exit 0; sleep 1; done; '
-    "echo 'The API server still runs 90 s after its manifest has gone: journalctl -u kubelet' >&2; exit 1 )"
-)
+# without a manifest, has answered all it had accepted.
+_RETIRE = f"""\
+rm -f {_API_SERVER} && (
+    began=$(date '+%F %T')
+    for second in $(seq 90); do [ -n "$({static_pod_pid("kube-apiserver")})" ] || break; sleep 1; done
+    if [ -n "$({static_pod_pid("kube-apiserver")})" ]; then
+        echo 'The API server still runs 90 s after its manifest has gone: journalctl -u kubelet' >&2
+        exit 1
+    fi
+    # Balancers notice within two checks, this host's as well as the others'. Until then they may try it; if they knew
+    # of two such, a request could meet one after the other.
+    for second in $(seq 15); do
+        journalctl --unit {ENDPOINT_UNIT} --since "$began" --output cat | grep -qF '/@SERVER@ is DOWN' && break
+        sleep 1
+    done
+)"""
+
+
+def retire_api_server(server: str) -> str:
+    """The command that ends a host's own API server (ADDRESS:PORT), once the balancers know."""
+    return _RETIRE.replace("@SERVER@", server)
 
 
 @operation()
-def no_api_server() -> Generator[StringCommand, None, None]:
-    """Make this host, which leaves the control plane, serve the API no more; the others do."""
+def no_api_server(server: str) -> Generator[StringCommand, None, None]:
+    """Make this host, which leaves the control plane, serve the API (at ADDRESS:PORT) no more; the others do."""
     if ask(Kubeadm).admin_conf and not ask(Missing, paths=[_API_SERVER]):
-        yield StringCommand(RETIRE_API_SERVER)
+        yield StringCommand(retire_api_server(server))
     else:
         host.noop("serves no API")
 

@@ -13,7 +13,7 @@ from fake_hosts import Facts, Hosts, fact, run, run_for_all
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.connect import connect_all
 from pyinfra.api.exceptions import ConnectError, PyinfraError
-from stub_programs import api_server, run_with
+from stub_programs import api_server, calls, run_with
 from test_several_control_planes import blank, hosts, of_control_plane, worker
 
 from kubestage.checks import removal
@@ -148,6 +148,9 @@ class TestNode:
         assert run_for_all(nodes.no_node, known("w2"), on="w1", node="w1") == []
 
 
+SERVER = "10.0.0.11:6443"
+
+
 class TestHost:
     LEAVE = in_unit("kubestage-leave", "").get_raw_value()
 
@@ -161,24 +164,29 @@ class TestHost:
 
     def test_its_api_server_ends_before(self) -> None:
         manifest: Facts = {fact(Missing, paths=["/etc/kubernetes/manifests/kube-apiserver.yaml"]): []}
-        assert run(kubeadm.no_api_server, {fact(Kubeadm): ["admin_conf"], **manifest}) == [kubeadm.RETIRE_API_SERVER]
+        facts: Facts = {fact(Kubeadm): ["admin_conf"], **manifest}
+        assert run(kubeadm.no_api_server, facts, server=SERVER) == [kubeadm.retire_api_server(SERVER)]
 
     @pytest.mark.parametrize("found", [["admin_conf"], []], ids=["its manifest is gone", "of no cluster"])
     def test_serves_no_api(self, found: list[str]) -> None:
         path = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-        assert run(kubeadm.no_api_server, {fact(Kubeadm): found, fact(Missing, paths=[path]): [path]}) == []
+        facts: Facts = {fact(Kubeadm): found, fact(Missing, paths=[path]): [path]}
+        assert run(kubeadm.no_api_server, facts, server=SERVER) == []
 
-    @pytest.mark.parametrize(("runs_for", "code"), [(0, 0), (2, 0), (1000, 1)])
-    def test_its_api_server_is_waited_for(self, runs_for: int, code: int, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("runs_for", "noticed_after", "code"), [(0, 0, 0), (2, 2, 0), (2, 5, 0), (1000, 0, 1)])
+    def test_its_end_is_waited_for(self, runs_for: int, noticed_after: int, code: int, tmp_path: Path) -> None:
         manifests = tmp_path / "etc/kubernetes/manifests"
         manifests.mkdir(parents=True)
         (manifests / "kube-apiserver.yaml").touch()
-        sleep = f"[ $(grep -c ^sleep {tmp_path}/calls) -lt {runs_for} ] || touch {tmp_path}/ended"
-        ctr = f"if [ {runs_for} = 0 ] || [ -e {tmp_path}/ended ]; then :; else\n{api_server('77')}\nfi"
-        result = run_with(tmp_path, kubeadm.RETIRE_API_SERVER, {"sleep": sleep, "ctr": ctr}, ("/etc/kubernetes",))
+        slept = f"$(grep -c ^sleep {tmp_path}/calls)"
+        journal = f"if [ {slept} -ge {noticed_after} ]; then echo 'Server kubernetes-api/{SERVER} is DOWN, reason'; fi"
+        ctr = f"if [ {slept} -ge {runs_for} ]; then :; else\n{api_server('77')}\nfi"
+        programs = {"sleep": ":", "ctr": ctr, "journalctl": journal}
+        result = run_with(tmp_path, kubeadm.retire_api_server(SERVER), programs, ("/etc/kubernetes",))
         assert result.returncode == code
         assert ("still runs" in result.stderr) == bool(code)
         assert list(manifests.iterdir()) == []
+        assert calls(tmp_path).count("sleep 1") == (90 if code else max(runs_for, noticed_after))
 
     def test_of_no_cluster(self) -> None:
         assert run(kubeadm.no_membership, {fact(Kubeadm): []}) == []
