@@ -31,6 +31,7 @@ from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import KUBECTL
 from kubestage.local_file import save
+from kubestage.operations import etcd
 from kubestage.operations.kubeadm import retire_api_server
 from kubestage.operations.nodes import deleting, draining
 from kubestage.providers import ProviderError
@@ -287,7 +288,7 @@ def _leave_etcd(target: Target, speaker: str, name: str) -> None:
                 target,
                 speaker,
                 "etcdctl member remove",
-                etcdctl(f"member remove {member.number}"),
+                etcd.removal(member.number),
                 etcdctl("endpoint health --cluster"),
             )
 

@@ -16,13 +16,33 @@ from kubestage.facts.unknown import Unknown
 
 def remove(control_plane: ControlPlane, member: Member) -> None:
     """Have etcd forget a member; it answers only while most of the others do."""
-    removed, _ = control_plane.run(etcdctl(f"member remove {member.number}"))
+    removed, said = control_plane.run(removal(member.number))
     if not removed:
         raise OperationError(
             f"{control_plane.name}: etcd did not give up its member {member.name or 'without a name'} at "
-            f"{member.address}: most of its members have to answer for that. "
+            f"{member.address}: {said or 'no answer'}: most of its members have to answer for that. "
             f"See there: {etcdctl('endpoint health --cluster')}"
         )
+
+
+def removal(number: str) -> str:
+    """The command that removes the member of that number; what etcd says is its output where it does not.
+
+    Right after another one has left, etcd has to find a leader, and wants those that are left to have been connected
+    for 5 s (etcd 3.6, server.go, HealthInterval): until then it calls itself unhealthy, or does not answer.
+    """
+    return f"""(
+    for try in $(seq 12); do
+        said=$({etcdctl(f"member remove {number}")} 2>&1) && exit
+        case $said in
+            *'member not found'*) exit 0 ;;  # by a try that was not answered
+            *'unhealthy cluster'* | *'deadline exceeded'* | *leader*) sleep 5 ;;
+            *) break ;;
+        esac
+    done
+    printf '%s\\n' "$said" | tail -n 1
+    exit 1
+)"""
 
 
 def members(control_plane: ControlPlane) -> tuple[Member, ...]:

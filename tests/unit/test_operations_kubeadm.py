@@ -442,7 +442,10 @@ class TestJoinControlPlane:
         }
         known = [words.get(each, each) for each in hosts.commands("cp1")]
         known = ["certificates" if each.startswith(self.CERTIFICATES) else each for each in known]
-        return [f"member removed {each.split()[-1]}" if "member remove" in each else each for each in known]
+        return [
+            f"member removed {each.partition('member remove ')[2].split()[0]}" if "member remove" in each else each
+            for each in known
+        ]
 
     def test_fresh(self) -> None:
         hosts = self.hosts()

@@ -196,7 +196,7 @@ def test_a_member_that_kubeadm_has_left_is_removed() -> None:
     member = {"ID": 255, "name": "cp2", "peerURLs": [f"https://{TWO}:2380"]}
     facts = {fact(EtcdMembers): [json.dumps({"members": [member]})]}
     (command,) = run_for_all(etcd.no_member, facts, on="cp2", address=TWO)
-    assert command.endswith("member remove ff")
+    assert command == etcd.removal("ff")
     assert run_for_all(etcd.no_member, facts, on="cp2", address=THREE) == []
 
 
@@ -231,3 +231,26 @@ def test_a_volume_that_is_gone_before_it_is_let_go(patch: str, code: int, tmp_pa
     (command,) = run_for_all(storage.no_volumes, facts, on="w1", node="w1")
     result = run_with(tmp_path, command, {"kubectl": f'case "$*" in *" patch "*) {patch} ;; esac'})
     assert result.returncode == code and ("Forbidden" in result.stderr) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "slept"),
+    [
+        (["removed"], 0, 0),
+        (["etcdserver: unhealthy cluster", "context deadline exceeded", "removed"], 0, 2),
+        (["context deadline exceeded", "etcdserver: member not found"], 0, 1),
+        (["etcdserver: permission denied"], 1, 0),
+        (["etcdserver: no leader"] * 12, 1, 12),
+    ],
+)
+def test_a_member_leaves_once_etcd_is_well(answers: list[str], code: int, slept: int, tmp_path: Path) -> None:
+    (tmp_path / "answers").write_text("".join(f"{each}\n" for each in answers))
+    ctr = f"""\
+case "$*" in
+    *"member remove ff") ;;
+    *) exit 0 ;;
+esac
+said=$(head -n 1 {tmp_path}/answers); sed -i 1d {tmp_path}/answers; echo "$said" >&2; [ "$said" = removed ]"""
+    result = run_with(tmp_path, etcd.removal("ff"), {"ctr": ctr, "sleep": ":"})
+    assert (result.returncode, calls(tmp_path).count("sleep 5")) == (code, slept)
+    assert (answers[-1] in result.stdout) == bool(code)
