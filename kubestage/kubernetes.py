@@ -95,4 +95,5 @@ def _static_pod(program: str, column: str) -> str:
 # Where the runtimes look for what they are to know of a registry.
 CERTS_D = "/etc/containerd/certs.d"
 DOCKER_CERTS_D = "/etc/docker/certs.d"
+PULL = f"ctr --namespace k8s.io images pull --hosts-dir {CERTS_D}"  # by the mirrors, as the kubelet does
 TRUST_MARK = "# kubestage: the platform's registry"  # first line of the files that go when the registry does

@@ -26,6 +26,7 @@ from pyinfra.api.exceptions import PyinfraError
 from kubestage.backups.age import opening
 from kubestage.cluster.encryption import PLAINLY, Encryption
 from kubestage.facts.host_report.encryption import PLAIN
+from kubestage.facts.volumes import nodes_of
 from kubestage.render.encryption import Stage, keys_in, providers_in
 from kubestage.stacks.registry import BLOBS
 
@@ -50,7 +51,7 @@ class Volume:
 class Archive:
     """What a backup is of. `mark`: by what it is known again. `blobs`: how many the registry's images are of.
 
-    `kubeadm`: the cluster's own ClusterConfiguration. `nodes`: the Node objects' names. `keys`: those of Secrets.
+    `kubeadm`: the cluster's own ClusterConfiguration. `nodes`: the Node objects' names. `encryption`: of its Secrets.
     """
 
     folder: Path
@@ -172,8 +173,7 @@ def _volumes(items: list[dict[str, Any]]) -> Iterator[Volume]:
     for each in items:
         spec = each["spec"]
         path = spec.get("hostPath", spec.get("local", {})).get("path", "")
-        terms = spec.get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", [])
-        nodes = [value for term in terms for one in term.get("matchExpressions", []) for value in one["values"]]
+        nodes = nodes_of(spec)
         claim = spec.get("claimRef", {})
         if path and len(nodes) == 1 and claim:
             yield Volume(f"{claim['namespace']}/{claim['name']}", nodes[0], path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from gevent.lock import BoundedSemaphore
@@ -17,7 +17,6 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.context import ctx_config, ctx_host
 
-from kubestage.backups.archive import Archive
 from kubestage.checks import (
     addresses,
     disks,
@@ -46,6 +45,9 @@ from kubestage.providers import firewalls
 from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
 from kubestage.settings.problems import render
+
+if TYPE_CHECKING:  # every command that reads an inventory comes by here, and few have to do with backups
+    from kubestage.backups.archive import Archive
 
 T = TypeVar("T")
 

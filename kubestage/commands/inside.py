@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubestage.facts.pressure import Left, by_summary, conditions, pressures
+from kubestage.facts.volumes import nodes_of
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,11 @@ def volume_rows(volumes: Iterable[Any]) -> list[VolumeRow]:
                 f"{claim['namespace']}/{claim['name']}" if claim else volume["metadata"]["name"],
                 spec["capacity"].get("storage", ""),
                 spec.get("storageClassName", ""),
-                _node(spec),
+                ", ".join(nodes_of(spec)),
                 volume["status"]["phase"],
             )
         )
     return sorted(rows, key=lambda row: row.claim)
-
-
-def _node(spec: Mapping[str, Any]) -> str:
-    terms = spec.get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", ())
-    names = [value for term in terms for each in term.get("matchExpressions", ()) for value in each.get("values", ())]
-    return ", ".join(names)
 
 
 def leftovers(pods: Iterable[Any], namespaces: Collection[str]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from kubestage.cluster.inventory import Target, TargetError, read
 from kubestage.commands.api import connected
 from kubestage.commands.remote import on
+from kubestage.facts.volumes import nodes_of
 from kubestage.kubernetes import FIELD_MANAGER, KUBECTL, STACK_LABEL
 from kubestage.render.volume_pod import MOUNTED, pod
 from kubestage.stacks.registry import CLAIM, CLEANUP, NAMESPACE
@@ -55,9 +56,8 @@ def volumes(items: Sequence[Mapping[str, Any]]) -> dict[str, Volume]:
         claim = each["spec"].get("claimRef", {})
         copied = COPIED in each["metadata"].get("annotations", {})
         if claim.get("namespace") == NAMESPACE and (copied or each["status"]["phase"] == "Bound"):
-            terms = each["spec"].get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", [])
-            nodes = [value for term in terms for one in term.get("matchExpressions", []) for value in one["values"]]
-            found[claim["name"]] = Volume(each["metadata"]["name"], nodes[0] if nodes else "", copied, each["spec"])
+            node = next(iter(nodes_of(each["spec"])), "")
+            found[claim["name"]] = Volume(each["metadata"]["name"], node, copied, each["spec"])
     return found
 
 

@@ -44,6 +44,7 @@ from kubestage.kubernetes import (
     KUBELET_CONF,
     LEAVE_UNIT,
     OURS,
+    PULL,
     RESET,
     STATIC_PODS_WORKED,
     static_pod_pid,
@@ -116,7 +117,7 @@ def pull(images: Sequence[str], kubernetes_version: str, control_plane: bool) ->
         f"for image in $(kubeadm config images list --kubernetes-version {kubernetes_version}",
         f"| grep -E '{'.' if control_plane else 'kube-proxy|coredns'}')",
         *images,
-        "; do ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d $image >/dev/null || exit; done",
+        f"; do {PULL} $image >/dev/null || exit; done",
     )
 
 

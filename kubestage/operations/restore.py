@@ -27,6 +27,7 @@ from kubestage.kubernetes import (
     KUBEADM_CONFIG,
     KUBECTL,
     PLATFORM_NAMESPACE,
+    PULL,
     RESTORED,
     RESTORING,
 )
@@ -42,9 +43,7 @@ _OPENED = "read -r identity && printf '%s\\n' \"$identity\" | age --decrypt -i -
 @operation()
 def data(archive: Archive, identity: Path) -> Generator[FunctionCommand, None, None]:
     """Have what the backup holds on this host, until it is where it belongs: the registry's images stay encrypted."""
-    done = ask(Kubeadm).initialized
-    waits = archive.blobs is not None and (not done or not ask(Missing, paths=[_IMAGES]))
-    if done and not waits:
+    if ask(Kubeadm).initialized and (archive.blobs is None or ask(Missing, paths=[_IMAGES])):
         host.noop("the backup is restored")
         return
     yield call(_send, archive, identity)
@@ -82,7 +81,7 @@ def before_init(name: str, address: str) -> str:
     set -e
     umask 077
     image=$(kubeadm config images list --config {KUBEADM_CONFIG} | grep /etcd:)
-    ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d $image >/dev/null
+    {PULL} $image >/dev/null
     rm -rf {RESTORING}/etcd
     ctr --namespace k8s.io containers delete kubestage-restore >/dev/null 2>&1 || true
     ctr --namespace k8s.io run --rm --mount type=bind,src={RESTORING},dst={RESTORING},options=rbind:rw \\

@@ -23,7 +23,7 @@ from kubestage.facts.kubernetes import ImagesPresent, Nodes
 from kubestage.facts.unknown import Unknown
 from kubestage.facts.versions import Versions
 from kubestage.host_file import HostFile
-from kubestage.kubernetes import BEFORE_UPGRADE, KUBECTL, UPGRADE_CONFIG, UPGRADE_UNIT
+from kubestage.kubernetes import BEFORE_UPGRADE, KUBECTL, PULL, UPGRADE_CONFIG, UPGRADE_UNIT
 from kubestage.operations.apt import Source, pinned_packages
 from kubestage.operations.files import put
 from kubestage.operations.nodes import drain
@@ -43,7 +43,7 @@ def images(version: str, control_plane: bool) -> Generator[StringCommand, None, 
         return
     yield StringCommand(
         f"for image in $({listed}); do",
-        "ctr --namespace k8s.io images pull --hosts-dir /etc/containerd/certs.d $image >/dev/null || exit; done",
+        f"{PULL} $image >/dev/null || exit; done",
     )
 
 

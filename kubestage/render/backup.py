@@ -7,6 +7,7 @@ import shlex
 
 from kubestage.backups.archive import CLUSTER, REGISTRY, SNAPSHOT, SUMS
 from kubestage.facts.etcd import etcdctl, in_etcd
+from kubestage.facts.host_report.answers import filled
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import (
     BACKED_UP,
@@ -108,45 +109,43 @@ sha256sum < $out/@FILE@ | cut -c1-64 > $data/registry.sha256
 def script(settings: ClusterSettings) -> str:
     """What makes a backup into a folder of its own in BACKUPS, and leaves the last ones there (sh)."""
     registry = settings.backup_registry and "registry" in settings.stacks
-    images = _filled(
+    images = filled(
         _REGISTRY,
-        CLEANUP=CLEANUP,
-        REGISTRY_NAMESPACE=NAMESPACE,
-        POD=VOLUME_POD,
-        MANIFEST=json.dumps(pod(VOLUME_POD, NAMESPACE, CLAIM, settings.busybox_image, beside="registry")),
-        MOUNTED=MOUNTED,
-        NAMES=NAMES,
-        BLOBS=BLOBS,
-        FILE=REGISTRY,
-        KUBECTL=KUBECTL,
+        {
+            "CLEANUP": CLEANUP,
+            "REGISTRY_NAMESPACE": NAMESPACE,
+            "POD": VOLUME_POD,
+            "MANIFEST": json.dumps(pod(VOLUME_POD, NAMESPACE, CLAIM, settings.busybox_image, beside="registry")),
+            "MOUNTED": MOUNTED,
+            "NAMES": NAMES,
+            "BLOBS": BLOBS,
+            "FILE": REGISTRY,
+            "KUBECTL": KUBECTL,
+        },
     )
-    return _filled(
+    return filled(
         _SCRIPT,
-        REGISTRY=images if registry else "",
-        RESUME="cleanup false; reader" if registry else "",
-        RECIPIENTS=" ".join(f"-r {shlex.quote(each)}" for each in settings.backup_recipients),
-        SAVE=etcdctl(f"snapshot save {_INSIDE}"),
-        STATUS=in_etcd(f"etcdutl snapshot status {_INSIDE} --write-out json"),
-        INSIDE=_INSIDE,
-        SNAPSHOT=SNAPSHOT,
-        CLUSTER=CLUSTER,
-        SUMS=SUMS,
-        PKI=KUBEADM_CERTIFICATES,
-        ENCRYPTION=ENCRYPTION,
-        BACKUPS=BACKUPS,
-        NAMESPACE=PLATFORM_NAMESPACE,
-        BACKED_UP=BACKED_UP,
-        TIME=BACKUP_TIME,
-        FOLDERS=FOLDERS,
-        KEEP=settings.backup_keep,
-        KUBECTL=KUBECTL,
+        {
+            "REGISTRY": images if registry else "",
+            "RESUME": "cleanup false; reader" if registry else "",
+            "RECIPIENTS": " ".join(f"-r {shlex.quote(each)}" for each in settings.backup_recipients),
+            "SAVE": etcdctl(f"snapshot save {_INSIDE}"),
+            "STATUS": in_etcd(f"etcdutl snapshot status {_INSIDE} --write-out json"),
+            "INSIDE": _INSIDE,
+            "SNAPSHOT": SNAPSHOT,
+            "CLUSTER": CLUSTER,
+            "SUMS": SUMS,
+            "PKI": KUBEADM_CERTIFICATES,
+            "ENCRYPTION": ENCRYPTION,
+            "BACKUPS": BACKUPS,
+            "NAMESPACE": PLATFORM_NAMESPACE,
+            "BACKED_UP": BACKED_UP,
+            "TIME": BACKUP_TIME,
+            "FOLDERS": FOLDERS,
+            "KEEP": str(settings.backup_keep),
+            "KUBECTL": KUBECTL,
+        },
     )
-
-
-def _filled(text: str, **values: object) -> str:
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text
 
 
 def timer(settings: ClusterSettings) -> list[HostFile]:

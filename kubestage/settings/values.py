@@ -11,7 +11,6 @@ from ipaddress import IPv4Network
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-import pyrage
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
@@ -159,6 +158,8 @@ def image(value: str) -> str:
 
 
 def recipient(value: str) -> str:
+    import pyrage  # most clusters have none, and every command reads settings
+
     kind = pyrage.ssh.Recipient if value.startswith("ssh-") else pyrage.x25519.Recipient
     try:
         kind.from_str(value)

@@ -19,6 +19,7 @@ from lab.host_processes import wait_until
 INVENTORY = "inventory/lab.py"
 KUBECONFIG = CHECKOUT / ".state" / "lab" / "kubeconfig"
 WITHIN_S = 240  # for what comes back by itself
+ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo, and is not root
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 
 

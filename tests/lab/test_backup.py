@@ -18,11 +18,11 @@ import pyrage
 import pytest
 
 from kubestage.backups.archive import CLUSTER, SUMS
-from kubestage.facts.registry import USERS
 from kubestage.kubernetes import BACKUPS, RESTORING
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
 from tests.lab.commands import (
+    ADMIN,
     KUBECONFIG,
     WITHIN_S,
     control_planes,
@@ -38,14 +38,11 @@ from tests.lab.commands import (
     verify,
 )
 from tests.lab.notes import notes_on
-from tests.lab.sites import AWAY, page, site
-from tests.verify.registry import Login, Repository, image
+from tests.lab.pushed import IMAGE, image_is_there, repository
 
 pytestmark = pytest.mark.life
 
 SPACE = "kubestage-test-backup"
-IMAGE = image("amd64", "of the backup")
-ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo
 ELSEWHERE = "tests/lab/elsewhere/lab.py"
 COPIES = CHECKOUT / ".state" / "lab" / "backups"
 
@@ -62,11 +59,6 @@ class Before:
 
     def restore(self, folder: Path | None = None, key: Path | None = None) -> tuple[str, ...]:
         return "--data", f"backup={folder or self.folder}", "--data", f"identity={key or self.key}"
-
-
-def repository(leader: str = "cp1") -> Repository:
-    ((user, password),) = json.loads(on(leader, f"cat {USERS}")).items()
-    return Repository(site("registry", "w1"), Login(user, password))
 
 
 def note(name: str) -> None:
@@ -149,13 +141,6 @@ def test_a_backup_that_does_not_open_is_refused(before: Before, tmp_path: Path) 
     assert "does not name the file with its key" in deploy_refused(*before.restore()[:2], script="restore.py")
 
 
-def images_are_there(pulled: Repository) -> None:
-    assert wait_until(lambda: not page("registry", "w1").startswith(AWAY), WITHIN_S, 0.2)
-    assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
-    for name, content in IMAGE.blobs.items():
-        assert pulled.blob(name) == content
-
-
 def all_is_as_it_was(before: Before) -> None:
     """But for what came later."""
     settle()
@@ -170,7 +155,7 @@ def all_is_as_it_was(before: Before) -> None:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": before.token}}
     told = json.loads(kubectl("create", "-o", "json", "-f", "-", given=json.dumps(review)))["status"]
     assert told["user"]["username"] == f"system:serviceaccount:{SPACE}:default", told
-    images_are_there(repository())
+    image_is_there()
     kubectl("-n", SPACE, "scale", "deployment/noted", "--replicas=2")  # by controllers that know of it
     kubectl("-n", SPACE, "rollout", "status", "deployment/noted", "--timeout=120s")
     kubectl("-n", SPACE, "scale", "deployment/noted", "--replicas=1")
@@ -223,7 +208,7 @@ def test_other_names_and_addresses(before: Before) -> None:
     assert kubectl(*settled).split() == ["m1", "n1"]
     assert notes() == {"before"}
     assert kubectl("-n", SPACE, "get", "persistentvolumeclaims", "-o", "name") == ""
-    images_are_there(repository("w1"))
+    image_is_there("w1")
     kubectl("-n", SPACE, "delete", "deployment", "noted")
     settle()
     assert verify(inventory=ELSEWHERE) == set()

@@ -21,6 +21,7 @@ from kubestage.kubernetes import KUBECTL
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
 from tests.lab.commands import (
+    ADMIN,
     KUBECONFIG,
     deploy,
     deploy_command,
@@ -36,8 +37,6 @@ from tests.lab.commands import (
 )
 from tests.lab.notes import notes_on
 from tests.lab.polling import SLOW_S, Polling, answers
-
-ADMIN = {"KUBESTAGE_LAB_USER": "admin"}  # who has sudo, and is not root
 
 
 @dataclass(frozen=True)

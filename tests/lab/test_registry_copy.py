@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,30 +9,20 @@ import sys
 
 import pytest
 
-from kubestage.facts.registry import USERS
+from kubestage.facts.volumes import nodes_of
 from lab.definition import CHECKOUT
 from lab.host_processes import wait_until
-from tests.lab.commands import INVENTORY, WITHIN_S, deploy, environment, kubectl_json, kubestage, on, settle, verify
-from tests.lab.sites import AWAY, page, site
-from tests.verify.registry import Login, Repository, image
+from tests.lab.commands import INVENTORY, WITHIN_S, deploy, environment, kubectl_json, kubestage, settle, verify
+from tests.lab.pushed import IMAGE, image_is_there, repository
 
 pytestmark = pytest.mark.life
-
-IMAGE = image("amd64", "that moves")
-
-
-def repository() -> Repository:
-    ((user, password),) = json.loads(on("cp1", f"cat {USERS}")).items()
-    return Repository(site("registry", "w1"), Login(user, password))
 
 
 def volumes() -> dict[str, str]:
     """The name of each volume in the registry's namespace -> its node."""
     items = kubectl_json("get", "persistentvolumes")["items"]
     return {
-        each["metadata"]["name"]: each["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][
-            0
-        ]["values"][0]
+        each["metadata"]["name"]: ", ".join(nodes_of(each["spec"]))
         for each in items
         if each["spec"]["claimRef"]["namespace"] == "registry"
     }
@@ -46,11 +35,7 @@ def lies_only_on(node: str) -> None:
 
 def all_is_there() -> None:
     settle()
-    assert wait_until(lambda: not page("registry", "w1").startswith(AWAY), WITHIN_S, 0.2)  # Envoy is told in its turn
-    pulled = repository()
-    assert pulled.manifest(IMAGE.digest) == IMAGE.manifest
-    for name, content in IMAGE.blobs.items():
-        assert pulled.blob(name) == content
+    image_is_there()
     assert deploy().changed == {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from kubernetes.client import ApiException
@@ -192,10 +193,7 @@ def test_api_endpoint(machine: Machine, node: str, target: Target, addresses: di
     problems = list(_balanced(machine, node, target, addresses))
     look = f"on {node}: journalctl -u {ENDPOINT_UNIT} -n 50"
     # A control plane's own kubelet asks its own API server.
-    asked = machine.run(
-        f"kubectl --kubeconfig {KUBELET_CONF} --server https://{ENDPOINT} --certificate-authority {ENDPOINT_CA} "
-        "--request-timeout 10s get --raw /readyz"
-    )
+    asked = _readyz(machine, ENDPOINT)
     if asked.stdout != "ok":
         said = f"the API should answer there: {asked.stderr.strip().splitlines()[-1:]}"
         problems.append(Problem(node, said, f"{target.deploy}; {look}", "endpoint", ENDPOINT))
@@ -213,6 +211,14 @@ def test_api_endpoint(machine: Machine, node: str, target: Target, addresses: di
     expect_none(problems)
 
 
+def _readyz(machine: Machine, server: str) -> Any:
+    """What the API server at ADDRESS:PORT says of itself, asked as the node's kubelet."""
+    return machine.run(
+        f"kubectl --kubeconfig {KUBELET_CONF} --server https://{server} --certificate-authority {ENDPOINT_CA} "
+        "--request-timeout 10s get --raw /readyz"
+    )
+
+
 def _balanced(machine: Machine, node: str, target: Target, addresses: dict[str, str]) -> Iterator[Problem]:
     servers = {
         f"{addresses[name]}:{target.cluster.common.api_port}"
@@ -227,10 +233,7 @@ def _balanced(machine: Machine, node: str, target: Target, addresses: dict[str, 
             node, f"it should have {', '.join(sorted(servers))}", target.deploy, ENDPOINT_CONFIG, sorted(known)
         )
     for server in sorted(servers):
-        asked = machine.run(
-            f"kubectl --kubeconfig {KUBELET_CONF} --server https://{server} --certificate-authority {ENDPOINT_CA} "
-            "--request-timeout 10s get --raw /readyz"
-        )
+        asked = _readyz(machine, server)
         if asked.stdout != "ok":
             why = f"it does not reach this API server: {asked.stderr.strip().splitlines()[-1:]}"
             yield Problem(node, why, "see: make status; else what is between them", "API server", server)
