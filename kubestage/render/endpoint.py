@@ -10,6 +10,7 @@ from kubestage.started import recorded
 
 PACKAGES = ("haproxy",)  # of the distribution
 THEIR_UNITS = ("haproxy.service",)  # which would start when it is installed, with a configuration that is not ours
+UNIT_FILE = f"/etc/systemd/system/{ENDPOINT_UNIT}"
 UNITS = {ENDPOINT_UNIT: [ENDPOINT_CONFIG, ENDPOINT_CA]}
 
 
@@ -18,7 +19,8 @@ def config(addresses: Collection[str], api_port: int) -> HostFile:
 
     One counts as up while its /readyz says so over TLS, as it accepts connections while its etcd is down too. Where
     none does, all are tried: /readyz may be closed to those without a login. Connections live for hours, as watches,
-    `logs -f` and `exec` do.
+    `logs -f` and `exec` do. One that says that it is about to end gets no new ones, and answers what it has; those to a
+    host that is silent are ended after nine seconds (srvtcpka of haproxy 2.3, tcp-ut of tcp(7)).
     """
     servers = [f"{address}:{api_port}" for address in sorted(addresses)]
     lines = [
@@ -42,12 +44,12 @@ def config(addresses: Collection[str], api_port: int) -> HostFile:
         "    balance leastconn",
         "    option httpchk GET /readyz",
         "    option allbackups",
-        "    default-server inter 2s fall 2 rise 2",
-        *(
-            f"    server {server} {server} check check-ssl verify required ca-file {ENDPOINT_CA} "
-            "on-marked-down shutdown-sessions"
-            for server in servers
-        ),
+        "    option srvtcpka  # a host that is gone ends nothing by itself",
+        "    srvtcpka-idle 5s",
+        "    srvtcpka-intvl 2s",
+        "    srvtcpka-cnt 2",
+        "    default-server inter 2s fastinter 500ms fall 2 rise 2 tcp-ut 9s",
+        *(f"    server {server} {server} check check-ssl verify required ca-file {ENDPOINT_CA}" for server in servers),
         *(f"    server unchecked-{server} {server} no-check backup" for server in servers),
     ]
     return HostFile(ENDPOINT_CONFIG, "".join(f"{line}\n" for line in lines))
@@ -84,4 +86,4 @@ def unit() -> HostFile:
         "[Install]",
         "WantedBy=multi-user.target",
     ]
-    return HostFile(f"/etc/systemd/system/{ENDPOINT_UNIT}", "".join(f"{line}\n" for line in lines))
+    return HostFile(UNIT_FILE, "".join(f"{line}\n" for line in lines))

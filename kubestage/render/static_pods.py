@@ -33,8 +33,10 @@ def flags(settings: ClusterSettings, pod: str) -> Flags:
         return own_flags(settings, pod)
     return {
         "service-node-port-range": (settings.node_port_range,),
-        # Told to end, an API server stops listening, and then waits for all watches until it is killed 30 s later; so
-        # it ends them itself (flag of Kubernetes 1.27 and later).
+        # Told to end, an API server first says so at /readyz, and serves on until all balancers have noticed, by two
+        # checks. Then it stops listening, and would wait for all watches until it is killed 30 s later; so it ends them
+        # itself (flag of Kubernetes 1.27 and later).
+        "shutdown-delay-duration": ("5s",),
         "shutdown-watch-termination-grace-period": ("3s",),
         **own_flags(settings, pod),
     }

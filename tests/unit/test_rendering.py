@@ -122,6 +122,7 @@ class TestKubeadm:
                 "apiServer": {
                     "extraArgs": [
                         {"name": "service-node-port-range", "value": "80-32767"},
+                        {"name": "shutdown-delay-duration", "value": "5s"},
                         {"name": "shutdown-watch-termination-grace-period", "value": "3s"},
                     ],
                     "extraVolumes": [],
@@ -169,6 +170,7 @@ class TestKubeadm:
         assert documents["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0}
         assert documents["ClusterConfiguration"]["apiServer"]["extraArgs"] == [
             {"name": "service-node-port-range", "value": "30000-32767"},
+            {"name": "shutdown-delay-duration", "value": "5s"},
             {"name": "shutdown-watch-termination-grace-period", "value": "3s"},
             {"name": "audit-log-maxage", "value": "30"},
         ]
@@ -181,7 +183,7 @@ class TestKubeadm:
             etcd_extra_args={"quota-backend-bytes": 4294967296},
         )
         cluster = documents["ClusterConfiguration"]
-        flags = [(flag["name"], flag["value"]) for flag in cluster["apiServer"]["extraArgs"][2:]]
+        flags = [(flag["name"], flag["value"]) for flag in cluster["apiServer"]["extraArgs"][3:]]
         issuers = [("service-account-issuer", "https://new"), ("service-account-issuer", "https://old")]
         assert flags == [*issuers, ("profiling", "false")]
         assert cluster["controllerManager"]["extraArgs"] == [{"name": "bind-address", "value": "0.0.0.0"}]
@@ -289,10 +291,7 @@ class TestEndpoint:
         servers = [line.split()[1:] for line in one.content.splitlines() if line.startswith("    server ")]
         trust = ["check", "check-ssl", "verify", "required", "ca-file", "/etc/kubernetes/kubestage/endpoint/ca.crt"]
         assert servers == [
-            *(
-                [server, server, *trust, "on-marked-down", "shutdown-sessions"]
-                for server in ("10.0.0.11:6443", "10.0.0.12:6443")
-            ),
+            *([server, server, *trust] for server in ("10.0.0.11:6443", "10.0.0.12:6443")),
             *([f"unchecked-{server}", server, "no-check", "backup"] for server in ("10.0.0.11:6443", "10.0.0.12:6443")),
         ]
         assert "    bind 127.0.0.1:7443\n" in one.content
