@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-_FOLDER = "/run/kubestage"
+RECORDS = "/run/kubestage"
 
 
 def _sums(files: Sequence[str]) -> str:
@@ -17,9 +17,9 @@ def _sums(files: Sequence[str]) -> str:
 
 def recorded(unit: str, files: Sequence[str]) -> str:
     """The line in [Service] by which the unit records what is in its configuration `files` (systemd.service(5))."""
-    return f"ExecStartPre=-/bin/sh -c 'mkdir -p {_FOLDER} && {_sums(files)} > {_FOLDER}/{unit}'"
+    return f"ExecStartPre=-/bin/sh -c 'mkdir -p {RECORDS} && {_sums(files)} > {RECORDS}/{unit}'"
 
 
 def is_current(unit: str, files: Sequence[str]) -> str:
     """The command that succeeds if the unit was last started with what is in `files` now."""
-    return f"{_sums(files)} 2>/dev/null | cmp --silent - {_FOLDER}/{unit}"
+    return f"{_sums(files)} 2>/dev/null | cmp --silent - {RECORDS}/{unit}"

@@ -20,6 +20,8 @@ def check() -> HostPlan:
 @phase("Drain", look_at=PODS)
 def drain(plan: HostPlan) -> None:
     """One after the other: what leaves one must not come to the next one's place for nothing."""
+    if not plan.checked.tells:
+        return
     nodes.cordon(control_plane=plan.speaker, names=plan.targeted, name="No new pods")
     if not is_unreached(host):  # nobody there could end a pod, and its Node may be called Ready for a while yet
         nodes.no_pods(
@@ -41,6 +43,8 @@ def leave(plan: HostPlan) -> None:
 
     As long as they are members, they count among those of which most have to answer.
     """
+    if not plan.checked.tells:
+        return
     if plan.is_control_plane and is_unreached(host):
         _no_member(plan, "No dead member of etcd")
     elif plan.is_control_plane:
@@ -59,6 +63,8 @@ def _no_member(plan: HostPlan, name: str) -> None:
 @phase("Cluster", look_at=PODS)
 def forget(plan: HostPlan) -> None:
     """What the cluster keeps of the host."""
+    if not plan.checked.tells:
+        return
     nodes.no_node(control_plane=plan.speaker, node=plan.name, name="No Node")
     storage.no_volumes(control_plane=plan.speaker, node=plan.name, name="No volumes")
 

@@ -29,6 +29,7 @@ def install(plan: HostPlan) -> None:
         packages=apt_sources.runtime_packages(plan),
         entries=apt_sources.sources(plan),
         replaced=REPLACED,
+        in_turn=True,
         timeout_s=settings.timeout_s(300),
         name="containerd and Docker",
     )

@@ -82,6 +82,11 @@ class ClusterHosts:
             return bool(self.ca) and report.kubelet_ca == self.ca
         return report.running == JOIN_UNIT
 
+    def is_known(self, name: str) -> bool:
+        """Whether the cluster may have something of the host: it is a member, or there is a Node of its name."""
+        member = name in self.reports and self.is_member(name)
+        return member or bool(self.living and name in self.living.nodes)
+
     def joined_as(self, name: str) -> str:
         """The address with which a member has joined, by its own files, else by its Node object; "" for none."""
         report = self.reports[name]

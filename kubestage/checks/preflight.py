@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -41,6 +41,7 @@ from kubestage.cluster.folder import FOLDER
 from kubestage.facts.host_report import HostReport, HostReportFact
 from kubestage.facts.mirror_images import MirrorImages
 from kubestage.facts.reach import Reach, Reached
+from kubestage.facts.untouched import Untouched
 from kubestage.providers import firewalls
 from kubestage.settings import Cluster, Problem, SettingsError
 from kubestage.settings.cluster import CONTROL_PLANE, WORKERS
@@ -55,6 +56,8 @@ T = TypeVar("T")
 ONLY, SKIP = "only", "skip"
 # And what it asks for this once: a new key for Secrets in etcd; that the registry's volume may go with its host.
 ROTATE, WITH_REGISTRY = "rotate_key", "with_registry"
+# Of a reset: that the cluster, which is silent, is not told; that what is in Docker goes as well.
+FORCE, WITH_DOCKER = "force", "with_docker"
 # And which backup is restored, a folder here, with the file of whose key it opens.
 BACKUP, IDENTITY = "backup", "identity"
 
@@ -128,6 +131,7 @@ class Checked:
     `reserved_ports`: the ports of the NodePort range that no Service may get, sorted. `inventory`: the inventory file's
     name without its ending, "inventory" where there is no file; `folder`: that of the folder in which the cluster's own
     files are kept. `encryption`: that of Secrets in etcd. `backup`: of which the cluster is made, if it is of one.
+    `untouched`: of a reset, what its hosts were before any run. `tells`: whether hosts that leave tell their cluster.
     """
 
     cluster: Cluster
@@ -139,6 +143,8 @@ class Checked:
     folder: str = ""
     encryption: Encryption = PLAINLY
     backup: Archive | None = None
+    untouched: Mapping[str, Untouched] = field(default_factory=dict)
+    tells: bool = True
 
     @property
     def leader(self) -> str:
@@ -194,7 +200,9 @@ def gather(state: State) -> tuple[ClusterHosts, list[Problem]]:
     PreflightError where settings are wrong.
     """
     inventory = state.inventory
-    of_the_run = {ONLY, SKIP, ROTATE, WITH_REGISTRY, BACKUP, IDENTITY} & set(inventory.override_data)
+    of_the_run = {ONLY, SKIP, ROTATE, WITH_REGISTRY, FORCE, WITH_DOCKER, BACKUP, IDENTITY} & set(
+        inventory.override_data
+    )
     data = {
         host.name: {name: value for name, value in host.data.dict().items() if name not in of_the_run}  # type: ignore[no-untyped-call]
         for host in inventory
@@ -264,13 +272,13 @@ def _names(inventory: Inventory) -> tuple[str, str]:
 
 def _ask(state: State, cluster: Cluster, names: list[str]) -> tuple[dict[str, HostReport], list[Problem]]:
     """Every host's report, asked for at the same time, and a problem for each host that has given none."""
-    answers = _of_each(state, names, state.config.PARALLEL, lambda host: _report(state, cluster, host))
+    answers = of_each(state, names, state.config.PARALLEL, lambda host: _report(state, cluster, host))
     reports = {name: answer for name, answer in answers.items() if isinstance(answer, HostReport)}
     return reports, [answer for answer in answers.values() if isinstance(answer, Problem)]
 
 
-def _of_each(state: State, names: Iterable[str], at_once: int, ask: Callable[[Host], T]) -> dict[str, T]:
-    """What each host answers, so many of them asked at the same time."""
+def of_each(state: State, names: Iterable[str], at_once: int, ask: Callable[[Host], T]) -> dict[str, T]:
+    """What each host answers to `ask`, so many of them asked at the same time."""
     config = ctx_config.get()  # type: ignore[no-untyped-call]
 
     def asked(name: str) -> T:
@@ -293,7 +301,7 @@ def _try_each_other(state: State, hosts: ClusterHosts) -> list[Problem]:
         return answer if isinstance(answer, Reached) else Reach.default()
 
     # All at once, however many: they wait for each other.
-    answers = _of_each(state, trials, max(1, len(trials)), tried)
+    answers = of_each(state, trials, max(1, len(trials)), tried)
     for name, answer in answers.items():
         if answer.unable:
             logger.warning(f"{name}: it was not tried what it can reach of the other hosts: {answer.unable}")
@@ -309,7 +317,7 @@ def _ask_mirrors(state: State, hosts: ClusterHosts) -> list[Problem]:
         answer = get_fact(state, host, MirrorImages, kwargs=kwargs, apply_failed_hosts=False)
         return answer if isinstance(answer, Mapping) else {}
 
-    return list(mirrors.refused(hosts, _of_each(state, asked, max(1, len(asked)), told)))
+    return list(mirrors.refused(hosts, of_each(state, asked, max(1, len(asked)), told)))
 
 
 def _report(state: State, cluster: Cluster, host: Host) -> HostReport | Problem:

@@ -28,7 +28,28 @@ def _check(state: State) -> Checked:
     leaving = [host.name for host in state.inventory.get_active_hosts()]
     dead = [name for name in leaving if is_unreached(state.inventory.get_host(name))]
     problems = [problem for problem in problems if problem.where not in dead]
-    problems += chosen(hosts, leaving)
+    if len(leaving) == len(hosts.cluster.nodes):  # without --limit, and hardly meant
+        problems.append(
+            Problem(
+                INVENTORY,
+                "all hosts of it would be taken out of their cluster",
+                "name those that are to leave: --limit HOST",
+            )
+        )
+    else:
+        problems += in_the_way(state, hosts, leaving)
+    if problems:
+        raise PreflightError("Removal", problems)
+    for line in lost(hosts, leaving):
+        logger.warning(line)
+    for name in dead:
+        logger.warning(f"{name} can't be reached: it is taken out of the cluster, and nothing is done on it")
+    return checked(state, hosts)
+
+
+def in_the_way(state: State, hosts: ClusterHosts, leaving: Collection[str]) -> list[Problem]:
+    """All that keeps the hosts that are `leaving` in their cluster, in which others stay."""
+    problems = list(chosen(hosts, leaving))
     if not problems and any(name in hosts.cluster.control_plane for name in leaving):
         speaker = state.inventory.get_host(remaining(hosts, leaving)[0])
         members, answering = ask(EtcdMembers, of=speaker), ask(EtcdAnswering, of=speaker)
@@ -47,13 +68,7 @@ def _check(state: State) -> Checked:
             problems += quorum(names, {member.address for member in members}, answering, going)
     if not state.inventory.override_data.get(WITH_REGISTRY):
         problems += registry(hosts, leaving)
-    if problems:
-        raise PreflightError("Removal", problems)
-    for line in lost(hosts, leaving):
-        logger.warning(line)
-    for name in dead:
-        logger.warning(f"{name} can't be reached: it is taken out of the cluster, and nothing is done on it")
-    return checked(state, hosts)
+    return problems
 
 
 def remaining(hosts: ClusterHosts, leaving: Collection[str]) -> list[str]:
@@ -67,14 +82,8 @@ def remaining(hosts: ClusterHosts, leaving: Collection[str]) -> list[str]:
 
 
 def chosen(hosts: ClusterHosts, leaving: Collection[str]) -> Iterator[Problem]:
-    """A run without --limit is for all hosts, and hardly meant."""
-    if len(leaving) == len(hosts.cluster.nodes):
-        yield Problem(
-            INVENTORY,
-            "all hosts of it would be taken out of their cluster",
-            "name those that are to leave: --limit HOST",
-        )
-    elif not hosts.living:
+    """Whether there is a cluster that can be told."""
+    if not hosts.living:
         report = hosts.reports.get(hosts.leader)
         yield Problem(
             "the cluster",

@@ -14,7 +14,7 @@ from kubestage.cluster.inventory import Target, TargetError, read
 from kubestage.commands.rebuild import STEP_S, Rebuild, confirm
 from kubestage.commands.remote import deploy, shell
 from kubestage.facts.kubernetes import Kubeadm
-from kubestage.kubernetes import CERTS_D, OURS, RESET
+from kubestage.kubernetes import CERTS_D, OURS, RESET, UNTOUCHED
 from kubestage.providers import ProviderError
 from kubestage.providers.machines import machine
 from kubestage.render import kubelet, runtime
@@ -24,7 +24,7 @@ PHASES = ("Host", "Runtime", "Kubernetes packages", "API endpoint", "Control pla
 
 # What makes a host this one, and no other: whoever boots from the image makes it anew, as cloud-init does. And what
 # settings have written, which may hold passwords: the next run writes it again.
-_WRITTEN = (OURS, CERTS_D, runtime.CONTAINERD_CONFIG, runtime.DOCKER_CONFIG, kubelet.FOLDER)
+_WRITTEN = (OURS, UNTOUCHED, CERTS_D, runtime.CONTAINERD_CONFIG, runtime.DOCKER_CONFIG, kubelet.FOLDER)
 _FORGET = f"""
 set -e
 systemctl stop kubelet.service docker.service docker.socket containerd.service

@@ -91,6 +91,23 @@ class Missing(Fact[list[str]]):
         return list(output)
 
 
+COMMENT = "# kubestage: "  # before a line that a run has switched off
+
+
+class Commented(Fact[list[str]]):
+    """The files of `paths`, which may be patterns, that have a line with COMMENT before it."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def ask(self, paths: Sequence[str]) -> str:
+        return f"grep -l '^{COMMENT}' {' '.join(paths)} 2>/dev/null || true"
+
+    def parse(self, output: Sequence[str]) -> list[str]:
+        return list(output)
+
+
 class EmptyFolder(Fact[bool]):
     """Whether `path` is a folder with nothing in it, and not where a disk is mounted."""
 

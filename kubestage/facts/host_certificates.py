@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from cryptography import x509
 
+from kubestage.facts.answers import Answers
 from kubestage.facts.framed import Fact
 from kubestage.facts.host_report import certificates
-from kubestage.facts.host_report.answers import Answers
 
 
 class HostCertificates(Fact[Mapping[str, x509.Certificate | None]]):

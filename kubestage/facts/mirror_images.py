@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.fetching import FETCH
 from kubestage.facts.framed import Fact
-from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.host_report.registries import BEHIND_A_PROXY
 
 FORBIDDEN = "403"

@@ -117,3 +117,34 @@ class Swap(Fact[SwapState]):
             if any(map(is_swap, text.split("\n"))):
                 fstab = HostFile(FSTAB, text, mode)
         return SwapState(tuple(found["in_use"]), tuple(found["unit"]), fstab)
+
+
+class IdleModules(Fact[list[str]]):
+    """Those of the loaded modules `names` that nothing uses."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def ask(self, names: Sequence[str]) -> str:
+        return f'awk \'$3 == 0 && " {" ".join(names)} " ~ " " $1 " " {{ print $1 }}\' /proc/modules 2>/dev/null || true'
+
+    def parse(self, output: Sequence[str]) -> list[str]:
+        return list(output)
+
+
+class Accounts(Fact[list[str]]):
+    """Those of `users` and `groups` that are there: "user NAME", "group NAME"."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def ask(self, users: Sequence[str], groups: Sequence[str]) -> str:
+        return (
+            f"for name in {' '.join(users)}; do if getent passwd $name >/dev/null; then echo user $name; fi; done; "
+            f"for name in {' '.join(groups)}; do if getent group $name >/dev/null; then echo group $name; fi; done"
+        )
+
+    def parse(self, output: Sequence[str]) -> list[str]:
+        return list(output)

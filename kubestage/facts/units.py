@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,3 +58,23 @@ class UnitStates(Fact[dict[str, UnitState]]):
                 )
             seen = {}
         return states
+
+
+class UnitFiles(Fact[dict[str, tuple[str, bool]]]):
+    """unit -> the state of its file ("enabled", "masked"), and whether it is at work, of `names`, or patterns."""
+
+    @staticmethod
+    def default() -> dict[str, tuple[str, bool]]:
+        return {}
+
+    def ask(self, names: Sequence[str]) -> str:
+        patterns = " ".join(map(shlex.quote, names))
+        return (
+            f"systemctl list-unit-files --plain --no-legend {patterns} | awk '{{ print \"file\", $1, $2 }}'; "
+            f"systemctl list-units --state active --plain --no-legend {patterns} | awk '{{ print \"active\", $1 }}'"
+        )
+
+    def parse(self, output: Sequence[str]) -> dict[str, tuple[str, bool]]:
+        said = [line.split(" ") for line in output]
+        active = {words[1] for words in said if words[0] == "active"}
+        return {words[1]: (words[2], words[1] in active) for words in said if words[0] == "file"}

@@ -11,9 +11,13 @@ from pyinfra.api import OperationError, StringCommand
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.operation import operation
+from kubestage.cluster.turns import turn
 from kubestage.facts.apt import SOURCES, AptSources, Entry
+from kubestage.facts.files import COMMENT
 from kubestage.facts.packages import PackageStates
+from kubestage.facts.untouched import Untouched
 from kubestage.host_file import HostFile
+from kubestage.kubernetes import UNTOUCHED
 from kubestage.operations.files import download_command, files
 
 # Our configuration files are there before the package.
@@ -100,7 +104,7 @@ def sources(entries: Sequence[Source]) -> Generator[StringCommand, None, None]:
     for other in surplus:
         told.append(f"{other.path} names {other.addresses[0]} as well: it is commented out, as {SOURCES} has it now")
         yield StringCommand(
-            f"sed -i --follow-symlinks '{other.first},{other.last}s/^/# kubestage: /' {shlex.quote(other.path)}"
+            f"sed -i --follow-symlinks '{other.first},{other.last}s/^/{COMMENT}/' {shlex.quote(other.path)}"
         )
     if host.state.is_executing and not (known and not surplus):
         for line in told:
@@ -128,15 +132,20 @@ def _shared_options(other: Entry) -> dict[str, str]:
 
 @operation()
 def pinned_packages(
-    packages: Mapping[str, str], entries: Sequence[Source], timeout_s: int, replaced: Sequence[str] = ()
+    packages: Mapping[str, str],
+    entries: Sequence[Source],
+    timeout_s: int,
+    replaced: Sequence[str] = (),
+    in_turn: bool = False,
 ) -> Generator[StringCommand, None, None]:
     """Make each package (name -> version) be installed at exactly that version and held.
 
     `entries` are those of SOURCES. Where a list of theirs can't be had, their keys are fetched anew: one may have been
     replaced. The distribution's own package lists are read anew only when something has to come from there; one that
     can't be had is told of when the packages can't either. A dpkg run that was cut off is finished first.
-    Packages of `replaced` are removed as the others come. `timeout_s`: how long it may wait for somebody else who is at
-    work with packages.
+    Packages of `replaced` are removed as the others come. `in_turn`: where another version is at work, one host comes
+    after the other, and none after one on which it failed. `timeout_s`: how long it may wait for somebody else who is
+    at work with packages.
     """
     states = ask(PackageStates, names=sorted([*packages, *replaced]))
     if all(
@@ -153,7 +162,7 @@ def pinned_packages(
     keys = f"sha256sum {' '.join(entry.key for entry in entries)} 2>/dev/null"
     renew = " ".join(f"{{ {download_command(entry.key_address, entry.key)}; }};" for entry in entries)
     update = f"free {_UPDATE} {_OURS_ALONE}"
-    yield StringCommand(
+    command = StringCommand(
         _free(timeout_s),
         "free dpkg --force-confold --configure -a &&",
         f'{{ {update} || {{ had=$({keys}); {renew} test "$({keys})" != "$had" && {update}; }}; }} &&',
@@ -161,6 +170,12 @@ def pinned_packages(
         f'echo "$files" | grep . | grep -qvF {ours}; then {_UPDATE_ALL}; fi &&',
         f"free {install} {wanted} && free apt-mark hold {' '.join(packages)}",
     )
+    others = [name for name, version in packages.items() if name in states and states[name].version != version]
+    if in_turn and others and host.state.is_executing:
+        with turn(host, "upgraded"):
+            yield command
+    else:
+        yield command
 
 
 @operation()
@@ -184,3 +199,48 @@ def packages(
         "free dpkg --force-confold --configure -a &&",
         f"{{ free {install} || {{ {_UPDATE_ALL}; free {install}; }}; }}",
     )
+
+
+# By itself apt keeps what is only recommended by something.
+_NEEDED_ALONE = "-o APT::AutoRemove::RecommendsImportant=false -o APT::AutoRemove::SuggestsImportant=false"
+# Of all that nobody needs, what was not there before.
+_PURGE = f"""\
+known=$(mktemp) && sed -n 's/^package \\([^ ]*\\) .*/\\1/p' {UNTOUCHED} > $known &&
+gone=$(apt-get -s {_NEEDED_ALONE} autoremove | sed -n 's/^Remv \\([^ :]*\\).*/\\1/p' | grep -vxF -f $known)
+rm $known
+test -z "$gone" || free {_APT} -y purge $gone"""
+
+
+@operation()
+def packages_as_they_were(
+    was: Untouched, ours: Sequence[str], replaced: Sequence[str], timeout_s: int
+) -> Generator[StringCommand, None, None]:
+    """Make packages be gone that came with `ours`; and those of `ours` and `replaced` that were there be as they were.
+
+    What somebody has installed since stays, with what it needs. Where apt has the old version of one no more, it is
+    installed at the version that apt has. `timeout_s`: as in pinned_packages().
+    """
+    names = sorted({*ours, *replaced})
+    now = ask(PackageStates, names=names)
+    came = [name for name in names if name in now and name not in was.packages]
+    known = [name for name in names if name in was.packages]
+    lost = [name for name in known if name not in now or now[name].version != was.packages[name].version]
+    free = [name for name in now if now[name].held and not (name in was.packages and was.packages[name].held)]
+    hold = [name for name in known if was.packages[name].held and not (name in now and now[name].held)]
+    steps = ["free dpkg --force-confold --configure -a"]
+    if free:
+        steps.append(f"free apt-mark unhold {' '.join(free)}")
+    if came:
+        steps.append(f"free apt-mark auto {' '.join(came)} && {{ {_PURGE}; }}")
+    if lost:
+        install = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
+        exactly = " ".join(f"{name}={was.packages[name].version}" for name in lost)
+        steps.append(f"{{ {_UPDATE_ALL}; free {install} {exactly} || free {install} {' '.join(lost)}; }}")
+    if lost and (automatic := [name for name in lost if name in was.automatic]):
+        steps.append(f"free apt-mark auto {' '.join(automatic)}")
+    if hold:
+        steps.append(f"free apt-mark hold {' '.join(hold)}")
+    if len(steps) == 1:
+        host.noop("packages are as they were")
+    else:
+        yield StringCommand(_free(timeout_s), " && ".join(steps))

@@ -364,14 +364,16 @@ def no_api_server(server: str) -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def no_membership() -> Generator[StringCommand, None, None]:
+def no_membership(alone: bool = False) -> Generator[StringCommand, None, None]:
     """Make this host be of no cluster: what kubeadm has made here goes.
 
-    Its member of etcd has to be gone: kubeadm leaves it where no API server is here (1.36, removeetcdmember.go).
+    Its member of etcd has to be gone: kubeadm leaves it where no API server is here (1.36, removeetcdmember.go). Or
+    this is done `alone`, and no other member is told.
     """
     state = ask(Kubeadm)
     if state.admin_conf or state.kubelet_conf or state.debris or state.running == LEAVE_UNIT:
-        yield in_unit(LEAVE_UNIT, f"{RESET} && {FORGET_POD_NETWORK}")
+        reset = RESET.replace("--force", "--force --skip-phases remove-etcd-member", 1) if alone else RESET
+        yield in_unit(LEAVE_UNIT, f"{reset} && {FORGET_POD_NETWORK}")
     else:
         host.noop("is of no cluster")
 

@@ -11,7 +11,7 @@ from pyinfra.api import StringCommand
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.operation import operation
-from kubestage.facts.files import Texts
+from kubestage.facts.files import COMMENT, Texts
 from kubestage.facts.system import FSTAB, HostNames, LoadedModules, Swap, Sysctls, is_swap
 from kubestage.host_file import HostFile
 from kubestage.operations.files import files, put
@@ -67,18 +67,24 @@ def with_block(text: str, addresses: Mapping[str, str]) -> str:
     Installers and cloud-init write the host's own name at 127.0.1.1: what comes first counts. A block whose end is
     missing is over at the first line that is of no host of ours.
     """
-    lines = text.split("\n")
+    lines = without_block(text, addresses).split("\n")
     # What a template is written for stands in its first line.
     head = [lines.pop(0)] if lines[0].startswith("## template:") else []
     block = [_BEGIN, *(f"{address} {name}" for name, address in addresses.items()), _END]
+    return "\n".join([*head, *block, *(lines or [""])])
+
+
+def without_block(text: str, names: Container[str]) -> str:
+    """`text` without its block, or blocks; `names` are those that one may hold whose end is missing."""
+    lines = text.split("\n")
     kept: list[str] = []
     while lines:
         line = lines.pop(0)
         if line == _BEGIN:
-            del lines[: _length_of_block(lines, addresses)]
+            del lines[: _length_of_block(lines, names)]
         elif line != _END:
             kept.append(line)
-    return "\n".join([*head, *block, *(kept or [""])])
+    return "\n".join(kept)
 
 
 def _length_of_block(lines: Sequence[str], names: Container[str]) -> int:
@@ -113,7 +119,7 @@ def no_swap() -> Generator[StringCommand, None, None]:
 
 def without_swap(text: str) -> str:
     """`text` of /etc/fstab with its lines for swap commented out."""
-    return "\n".join(f"# kubestage: {line}" if is_swap(line) else line for line in text.split("\n"))
+    return "\n".join(f"{COMMENT}{line}" if is_swap(line) else line for line in text.split("\n"))
 
 
 @operation()

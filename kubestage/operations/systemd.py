@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from weakref import WeakKeyDictionary
+from collections.abc import Generator, Mapping, Sequence
 
-from gevent.lock import BoundedSemaphore
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand
-from pyinfra.api.state import State
 
 from kubestage.cluster.answers import ask
 from kubestage.cluster.operation import operation
+from kubestage.cluster.turns import turn
 from kubestage.facts.files import Missing
 from kubestage.facts.units import UnitStates
-
-
-class _Turns:
-    """One host after the other, and none after one that has failed."""
-
-    def __init__(self) -> None:
-        self._lock = BoundedSemaphore()
-        self._at_work = ""
-
-    @contextmanager
-    def turn(self, name: str) -> Iterator[None]:
-        """The time in which it is the turn of the host `name`; a failure to leave it in order is the host's failure."""
-        with self._lock:
-            if self._at_work:
-                raise OperationError(f"{name}: not restarted here, as {self._at_work} has failed to restart")
-            self._at_work = name
-            yield
-            self._at_work = ""
-
-
-_turns: WeakKeyDictionary[State, _Turns] = WeakKeyDictionary()
 
 
 @operation()
@@ -70,7 +46,7 @@ def services(
         words = [f"systemctl daemon-reload && systemctl {verb}", *started, *(["&&", proof] if proof else [])]
         start = StringCommand(*words)
         if host.state.is_executing and verb == "restart" and any(states[unit].active for unit in started):
-            with _turns.setdefault(host.state, _Turns()).turn(host.name):
+            with turn(host, "restarted"):
                 yield start
         else:
             yield start
@@ -92,6 +68,17 @@ def no_unit(unit: str, files: Sequence[str]) -> Generator[StringCommand, None, N
         *there,
         "&& systemctl daemon-reload",
     )
+
+
+@operation()
+def stopped(units: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Make none of `units` be at work."""
+    states = ask(UnitStates, units={unit: () for unit in units})
+    active = [unit for unit, state in states.items() if state.active]
+    if active:
+        yield StringCommand("systemctl stop", *active)
+    else:
+        host.noop(f"not at work: {', '.join(units)}")
 
 
 @operation()

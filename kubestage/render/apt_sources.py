@@ -5,20 +5,20 @@ from __future__ import annotations
 from kubestage.cluster.plan import HostPlan
 from kubestage.operations.apt import Source
 
-KEYRINGS = "/etc/apt/keyrings"
+KUBERNETES_KEY, DOCKER_KEY = "/etc/apt/keyrings/kubestage-kubernetes.asc", "/etc/apt/keyrings/kubestage-docker.asc"
 
 
 def sources(plan: HostPlan) -> list[Source]:
     """The two repositories of the mirror profile: Kubernetes' is flat, Docker's is by release."""
     profile = plan.host_settings.profile.filled(os=plan.report.os_id)
     return [
-        Source(profile.kubernetes_apt, "/", (), profile.kubernetes_key, f"{KEYRINGS}/kubestage-kubernetes.asc"),
+        Source(profile.kubernetes_apt, "/", (), profile.kubernetes_key, KUBERNETES_KEY),
         Source(
             profile.docker_apt,
             plan.report.os_codename,
             ("stable",),
             profile.docker_key,
-            f"{KEYRINGS}/kubestage-docker.asc",
+            DOCKER_KEY,
         ),
     ]
 

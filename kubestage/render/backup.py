@@ -6,8 +6,8 @@ import json
 import shlex
 
 from kubestage.backups.archive import CLUSTER, REGISTRY, SNAPSHOT, SUMS
+from kubestage.facts.answers import filled
 from kubestage.facts.etcd import etcdctl, in_etcd
-from kubestage.facts.host_report.answers import filled
 from kubestage.host_file import HostFile
 from kubestage.kubernetes import (
     BACKED_UP,

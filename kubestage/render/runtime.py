@@ -24,12 +24,14 @@ UNITS = {"containerd.service": [CONTAINERD_CONFIG], "docker.service": [DOCKER_CO
 MIRROR_MARK = "# kubestage: where the mirror profile has this registry's images"  # first line, by which they go again
 
 
+def unit_file(unit: str) -> str:
+    """Where the unit has what it is to do beside its package's own."""
+    return f"/etc/systemd/system/{unit}.d/20-kubestage.conf"
+
+
 def unit_files() -> list[HostFile]:
     """What makes the units record the configuration that they are started with."""
-    return [
-        HostFile(f"/etc/systemd/system/{unit}.d/20-kubestage.conf", f"[Service]\n{recorded(unit, files)}\n")
-        for unit, files in UNITS.items()
-    ]
+    return [HostFile(unit_file(unit), f"[Service]\n{recorded(unit, files)}\n") for unit, files in UNITS.items()]
 
 
 def containerd_config(settings: ClusterSettings, own: HostSettings) -> HostFile:

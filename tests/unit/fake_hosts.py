@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from pyinfra.api import FactBase, StringCommand
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all
@@ -162,6 +163,26 @@ class Hosts:
 
     def commands(self, name: str) -> list[str]:
         return [told.command for told in self.told(name)]
+
+
+def most_at_once(hosts: Hosts, word: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """On how many hosts a command with `word` in it is at work at the same time, at most, while they execute."""
+    now, most = 0, 0
+    run_it = RecordingConnector.run_shell_command
+
+    def counted(self: RecordingConnector, command: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal now, most
+        if word not in str(command):
+            return run_it(self, command, *arguments, **named)
+        now += 1
+        most = max(most, now)
+        result = run_it(self, command, *arguments, **named)
+        now -= 1
+        return result
+
+    monkeypatch.setattr(RecordingConnector, "run_shell_command", counted)
+    hosts.execute()
+    return most
 
 
 def run(operation: Callable[..., Any], facts: Facts, /, **arguments: Any) -> list[str]:

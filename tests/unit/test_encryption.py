@@ -16,8 +16,8 @@ from test_several_control_planes import blank, hosts, of_control_plane
 
 from kubestage.checks.load import load
 from kubestage.cluster import encryption
+from kubestage.facts.answers import Answers
 from kubestage.facts.host_report import HostReport
-from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.encryption import PLAIN, Encrypted, read
 from kubestage.kubernetes import ENCRYPTION
 from kubestage.operations import secrets

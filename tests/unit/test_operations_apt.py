@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fake_hosts import Facts, Told, fact, run, told_by, unpacked
+from fake_hosts import Facts, Hosts, Told, fact, most_at_once, run, told_by, unpacked
 from stub_programs import calls, run_with
 
 from kubestage.facts.apt import AptSources
@@ -131,6 +131,23 @@ class TestPinned:
 
     def test_none_is_known(self) -> None:
         assert self.go() == [PINNED]
+
+    @pytest.mark.parametrize(
+        ("lines", "in_turn", "at_once"),
+        [
+            (["kubelet 1.36.2-1.1 hold ok installed"], True, 1),
+            (["kubelet 1.36.2-1.1 hold ok installed"], False, 2),
+            ([], True, 2),  # nothing is at work there
+        ],
+    )
+    def test_another_version_at_work_goes_on_one_host_after_the_other(
+        self, lines: list[str], in_turn: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = fact(PackageStates, names=["kubectl", "kubelet"])
+        hosts = Hosts({"w1": {ask: lines}, "w2": {ask: lines}}, data={"fake_delay": 0.03})
+        for name in ("w1", "w2"):
+            hosts.prepare(name, apt.pinned_packages, packages=PACKAGES, entries=ENTRIES, timeout_s=300, in_turn=in_turn)
+        assert most_at_once(hosts, "apt-mark hold", monkeypatch) == at_once
 
 
 class TestPinnedScript:

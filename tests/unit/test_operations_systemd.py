@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_hosts import Facts, Hosts, RecordingConnector, Replies, fact, run
+from fake_hosts import Facts, Hosts, Replies, fact, most_at_once, run
 from pyinfra.api import OperationError
 from pyinfra.api.exceptions import PyinfraError
 
@@ -107,39 +107,20 @@ class TestOneHostAfterTheOther:
             hosts.prepare(name, systemd.services, units=CONFIG)
         return hosts
 
-    def at_work(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> int:
-        """On how many hosts a restart was at work at the same time, at most."""
-        now, most = 0, 0
-        run_it = RecordingConnector.run_shell_command
-
-        def counted(self: RecordingConnector, command: Any, *arguments: Any, **named: Any) -> Any:
-            nonlocal now, most
-            if "systemctl restart" not in str(command):
-                return run_it(self, command, *arguments, **named)
-            now += 1
-            most = max(most, now)
-            result = run_it(self, command, *arguments, **named)
-            now -= 1
-            return result
-
-        monkeypatch.setattr(RecordingConnector, "run_shell_command", counted)
-        hosts.execute()
-        return most
-
     def test_a_restart_of_what_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hosts = self.hosts()
-        assert self.at_work(hosts, monkeypatch) == 1
+        assert most_at_once(hosts, "systemctl restart", monkeypatch) == 1
         assert {name: hosts.commands(name) for name in self.NAMES} == {key: [self.RESTART] for key in self.NAMES}
 
     def test_a_start_of_what_does_not_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.at_work(self.hosts(active="inactive"), monkeypatch) == 3
+        assert most_at_once(self.hosts(active="inactive"), "systemctl restart", monkeypatch) == 3
 
     def test_none_is_restarted_after_a_failure(self) -> None:
         hosts = self.hosts({"systemctl restart": {"success": False}})
         with pytest.raises(PyinfraError) as error:
             hosts.execute()
         (first,) = (name for name in self.NAMES if hosts.commands(name))
-        assert f"not restarted here, as {first} has failed to restart" in str(error.value)
+        assert f"not restarted here, as that has failed on {first}" in str(error.value)
 
 
 @pytest.mark.parametrize("load", ["not-found", "masked", "bad-setting"])

@@ -49,11 +49,6 @@ def test_a_worker_may_go() -> None:
     assert refused(living(), "w1") == []
 
 
-def test_all_of_them_is_hardly_meant() -> None:
-    (problem,) = refused(living(), "cp1", "w1")
-    assert "--limit HOST" in problem
-
-
 def test_the_last_control_plane_stays() -> None:
     (problem,) = refused(living(), "cp1")
     assert "cp1: nobody of the control_plane would be left that answers" in problem

@@ -13,8 +13,8 @@ from testinfra.host import Host as Machine
 
 from kubestage.certificates.ending import Found, said
 from kubestage.cluster.inventory import Target
+from kubestage.facts.answers import Answers
 from kubestage.facts.host_report import certificates
-from kubestage.facts.host_report.answers import Answers
 from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBELET_SERVER
 from kubestage.settings import Problem
 from tests.verify.certificates import DAYS_LEFT

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyinfra.api.exceptions import FactProcessError
 
+from kubestage.facts.answers import Answers
 from kubestage.facts.framed import Fact, beside
 from kubestage.facts.host_report import (
     certificates,
@@ -25,7 +26,6 @@ from kubestage.facts.host_report import (
     registries,
     runtimes,
 )
-from kubestage.facts.host_report.answers import Answers
 from kubestage.facts.host_report.certificates import Certificates
 from kubestage.facts.host_report.cluster import ClusterReport, Living, Node, Volume
 from kubestage.facts.host_report.disks import Disks, FileSystem

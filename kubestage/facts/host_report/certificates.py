@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from kubestage.certificates.platform import PKI
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 from kubestage.kubernetes import KUBEADM_CERTIFICATES, KUBECONFIGS, KUBELET_CLIENT, KUBELET_SERVER, RENEWING
 
 # Of a file the first certificate, which is its own, as one line of base64; "-" where there is none in it.

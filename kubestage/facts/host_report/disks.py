@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.host_report.wanted import Wanted
 
 _SCRIPT = r"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 from kubestage.kubernetes import APISERVER_MANIFEST, ENCRYPTION, ENCRYPTION_WRITTEN
 
 PLAIN = "identity"  # the provider that encrypts nothing

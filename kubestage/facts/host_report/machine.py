@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 
 TOOLS = ("apt-get", "ip", "systemctl")  # what a run uses from its first operation on
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface
 from itertools import pairwise
 
-from kubestage.facts.host_report.answers import Answers
+from kubestage.facts.answers import Answers
 
 _SCRIPT = r"""
 ip -4 route show default 2>/dev/null | sed 's/^/route /'

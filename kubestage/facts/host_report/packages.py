@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.fetching import FETCH
-from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.host_report.wanted import Wanted
 
 _SCRIPT = r"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.host_report.wanted import Wanted
 from kubestage.kubernetes import KUBELET_CONF
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.apt import SOURCES
-from kubestage.facts.host_report.answers import Answers, filled
 from kubestage.facts.packages import REPLACED
 from kubestage.kubernetes import KUBELET_CONF
 

@@ -1,4 +1,4 @@
-"""What the parts of preflight's question have in common: a script with blanks, and answers by their first word."""
+"""What questions with many answers have in common: a script with blanks, and answers by their first word."""
 
 from __future__ import annotations
 
