@@ -126,7 +126,7 @@ class _Answers:
         if question.key in self._known[host.name] or not connections.is_kept(host):
             return
         if self._collected is None:
-            self._expected[host.name] = [question]
+            self._expected[host.name].append(question)
         elif host.name == self._collecting:
             self._collected.append(question)
 

@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from kubestage.facts.framed import Fact
 from kubestage.facts.unknown import Unknown, or_unknown, unknown
 from kubestage.kubernetes import ADMIN_CONF, KUBECTL, PLATFORM_NAMESPACE
 
+# A go-template, as a jsonpath has no keys. What it prints stays in variables of the host's own shell.
+_ENTRIES = (
+    "'{{range .items}}{{$name := .metadata.name}}"
+    '{{range $key, $value := .data}}{{$name}} {{$key}} {{$value}}{{"\\n"}}{{end}}{{end}}\''
+)
+# The records of stacks, which are many, are of another type.
+_SECRETS = or_unknown(
+    f"{KUBECTL} --request-timeout 10s --namespace {PLATFORM_NAMESPACE} get secrets --field-selector type=Opaque "
+    f"--output go-template={_ENTRIES}"
+)
 
-@dataclass(frozen=True)
-class SecretState:
-    """A key -> the SHA-256 of what the Secret has `stored` for it, and of the file on the host; none where it is not.
 
-    No value is ever read.
+class PlatformSecrets(Fact[Mapping[str, Mapping[str, str]] | Unknown]):
+    """The name of each Secret of the platform's -> its keys -> the SHA-256 of its value. On the control plane.
+
+    All are asked for in one go. No value is ever read.
     """
 
-    stored: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-
-
-# A go-template, as a jsonpath has no keys. What it prints stays in variables of the host's own shell.
-_ENTRIES = "'{{range $key, $value := .data}}{{$key}} {{$value}}{{\"\\n\"}}{{end}}'"
-
-
-class PlatformSecret(Fact[SecretState | Unknown]):
-    """The SecretState of the Secret `secret`, whose `files` are key -> path. On the control plane."""
-
     @staticmethod
-    def default() -> SecretState:
-        return SecretState()
+    def default() -> Mapping[str, Mapping[str, str]]:
+        return {}
 
-    def ask(self, secret: str, files: Mapping[str, str]) -> str:
-        present = "; ".join(
-            f"if test -f {path}; then echo file {key} $(sha256sum < {path} | cut -c1-64); fi"
-            for key, path in files.items()
-        )
-        entries = or_unknown(
-            f"{KUBECTL} --request-timeout 10s --namespace {PLATFORM_NAMESPACE} get secret {secret} --ignore-not-found "
-            f"--output go-template={_ENTRIES}"
-        )
+    def ask(self) -> str:
         return f"""\
-{present}
-if test -f {ADMIN_CONF}; then {entries}; fi | while read -r key value; do
-    case $key in
-        unknown) echo "unknown $value" ;;
-        *) echo "stored $key $(printf %s "$value" | base64 -d | sha256sum | cut -c1-64)" ;;
+if test -f {ADMIN_CONF}; then {_SECRETS}; fi | while read -r secret key value; do
+    case $secret in
+        unknown) echo "unknown $key $value" ;;
+        *) sum=$(printf %s "$value" | base64 -d | sha256sum); echo "$secret $key ${{sum%% *}}" ;;
     esac
 done"""
 
-    def parse(self, output: Sequence[str]) -> SecretState | Unknown:
+    def parse(self, output: Sequence[str]) -> Mapping[str, Mapping[str, str]] | Unknown:
         if silent := unknown(output):
             return silent
-        said: dict[str, dict[str, str]] = {}
+        secrets: dict[str, dict[str, str]] = {}
         for line in output:
-            kind, key, sha256 = line.split(" ")
-            said.setdefault(kind, {})[key] = sha256
-        return SecretState(stored=said.get("stored", {}), files=said.get("file", {}))
+            name, key, sha256 = line.split(" ")
+            secrets.setdefault(name, {})[key] = sha256
+        return secrets

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from kubestage.facts.answers import Answers
 from kubestage.facts.framed import Fact
-from kubestage.kubernetes import FIELD_MANAGER, KUBECTL, STACK_LABEL
+from kubestage.kubernetes import APPLIED, FIELD_MANAGER, KUBECTL, MANIFESTS, STACK_LABEL
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,27 @@ class ObjectName:
 
 @dataclass(frozen=True)
 class StackObject:
-    """An object in the cluster that `stack` has put there. `api_version`: as it was read, "apps/v1"."""
+    """An object in the cluster that `stack` has put there. `api_version`: as it was read, "apps/v1".
+
+    `state`: another one whenever somebody has changed what is wanted of it, or its labels.
+    """
 
     stack: str
     api_version: str
     name: ObjectName
+    state: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class StackObjects:
-    """What stacks have put into the cluster, and why that may not be all of it, or ""."""
+    """What stacks have put into the cluster, and why that may not be all of it, or "".
+
+    `applied`: a stack -> its note of what was there, and by which files, when it was last found as it should be.
+    """
 
     objects: tuple[StackObject, ...] = ()
     error: str = ""
+    applied: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -48,7 +57,9 @@ class StackObjects:
 _OBJECT = (
     f"{{range .items[*]}}stack_object {{.metadata.labels.{STACK_LABEL}}}|{{.apiVersion}}|{{.kind}}"
     "|{.metadata.namespace}|{.metadata.name}"
-    f'|{{.metadata.managedFields[?(@.manager=="{FIELD_MANAGER}")].operation}}{{"\\n"}}{{end}}'
+    f'|{{.metadata.managedFields[?(@.manager=="{FIELD_MANAGER}")].operation}}'
+    # The number of the wanted state, which not every kind has, and that of all changes, the controllers' among them.
+    '|{.metadata.generation}|{.metadata.resourceVersion}|{.metadata.labels}{"\\n"}{end}'
 )
 # Of every kind that can be listed and deleted. Events can be many, and nobody applies one.
 _SCRIPT = rf"""
@@ -59,6 +70,9 @@ error=
         --output jsonpath={shlex.quote(_OBJECT)} 2>&1 >&3) ||
         error=$(printf 'no answer\n%s' "$said" | grep -v '^Warning: ' | tail -n 1)
 }} 3>&1
+for f in {MANIFESTS}/*/{APPLIED}; do
+    if [ -f "$f" ]; then f=${{f%/*}}; echo "stack_applied ${{f##*/}} $(cat "$f/{APPLIED}")"; fi
+done
 echo "stack_objects $error"
 """
 
@@ -68,16 +82,17 @@ def script(kubectl: str = KUBECTL) -> str:
     return _SCRIPT.replace("@KUBECTL@", kubectl)
 
 
-def read(objects: Iterable[str], error: str) -> StackObjects:
-    """Of what script() has printed: the lines of `objects`, and the `error`, each without its first word."""
+def read(objects: Iterable[str], applied: Mapping[str, str], error: str) -> StackObjects:
+    """Of what script() has printed: the lines of `objects`, of `applied`, the `error`, each without its first word."""
     found = []
     for line in objects:
-        stack, api_version, kind, namespace, name, operations = line.split("|")
+        stack, api_version, kind, namespace, name, operations, generation, version, labels = line.split("|", 8)
         # Labels are copied: by controllers to what they make of an object, and by people.
         if "Apply" in operations.split():
             group = api_version.rpartition("/")[0]
-            found.append(StackObject(stack, api_version, ObjectName(group, kind, namespace, name)))
-    return StackObjects(tuple(found), error)
+            state = f"{generation or f'.{version}'} {labels}"
+            found.append(StackObject(stack, api_version, ObjectName(group, kind, namespace, name), state))
+    return StackObjects(tuple(found), error, applied)
 
 
 class StacksInCluster(Fact[StackObjects]):
@@ -91,5 +106,5 @@ class StacksInCluster(Fact[StackObjects]):
         return script(f"{KUBECTL} --request-timeout 10s")
 
     def parse(self, output: Sequence[str]) -> StackObjects:
-        *objects, end = (line.split(" ", 1)[1] for line in output)
-        return read(objects, end)
+        said = Answers(output)
+        return read(said.all("stack_object"), said.pairs("stack_applied"), said.one("stack_objects"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 
 from pyinfra import host
 from pyinfra.api import StringCommand
 
+from kubestage.cluster.answers import ask, expect
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation
-from kubestage.facts.platform_secrets import PlatformSecret, SecretState
+from kubestage.facts.files import FileStates
+from kubestage.facts.platform_secrets import PlatformSecrets
 from kubestage.facts.unknown import Unknown
 from kubestage.kubernetes import APPLY, KUBECTL, PLATFORM_NAMESPACE
 from kubestage.operations.files import aside
@@ -49,10 +52,23 @@ def secret(control_plane: ControlPlane, secret: Kept) -> Generator[StringCommand
         yield StringCommand(f"{_KUBECTL} delete secret {secret.name} --ignore-not-found")
 
 
-def _state(control_plane: ControlPlane, secret: Kept) -> SecretState:
+@dataclass(frozen=True)
+class _State:
+    """A key -> the SHA-256 of what the Secret has `stored` for it, and of the file on this host."""
+
+    stored: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def _state(control_plane: ControlPlane, secret: Kept) -> _State:
     """Of a run that looks ahead at an API that does not answer: nothing is there, nothing is to be done."""
-    state = control_plane.ask(PlatformSecret, secret=secret.name, files=secret.files)
-    return SecretState() if isinstance(state, Unknown) else state
+    expect(FileStates, paths=[*secret.files.values()])
+    stored = control_plane.ask(PlatformSecrets)
+    if isinstance(stored, Unknown):
+        return _State()
+    files = ask(FileStates, paths=[*secret.files.values()])
+    present = {key: files[path].sha256 for key, path in secret.files.items() if path in files}
+    return _State(stored.get(secret.name, {}), present)
 
 
 def _restoring(secret: Kept, key: str, sha256: str) -> str:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, OperationError, StringCommand
 
+from kubestage.cluster import connections
 from kubestage.cluster.answers import ask, expect
 from kubestage.cluster.control_plane import ControlPlane
 from kubestage.cluster.operation import operation
-from kubestage.facts.files import Missing
+from kubestage.cluster.shell import run_on
+from kubestage.facts.files import FileState, FileStates, Missing
 from kubestage.facts.kubernetes import ManifestsApplied, Ready, Workload, WorkloadsReady
 from kubestage.facts.own_manifests import OBJECTS, ManifestObjects
 from kubestage.facts.printed import Printed
 from kubestage.facts.stack_objects import ObjectName, StackObject, StackObjects, StacksInCluster
 from kubestage.facts.unknown import Unknown
-from kubestage.kubernetes import APPLY, KUBECTL, STACK_LABEL
+from kubestage.kubernetes import APPLIED, APPLY, KUBECTL, STACK_LABEL
 from kubestage.operations.explained import or_explained
-from kubestage.operations.files import files
+from kubestage.operations.files import differing, files
 from kubestage.stacks.stack import Stack
 
 _KUSTOMIZE = "kubectl kustomize --load-restrictor LoadRestrictionsNone"  # its files are wherever they are kept
@@ -88,10 +92,18 @@ def stacks(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) ->
     upstream = [part for stack in stacks for part in _upstream_commands(stack)]
     parts = manifest_commands(stacks)
     answers = [_answers(stack) for stack in stacks]
+    made = {stack.name: stack.files(answer) for stack, answer in zip(stacks, answers, strict=True)}
+    paths = {stack.name: [*(file.path for file in made[stack.name]), *stack.sources] for stack in stacks}
+    every = list(chain.from_iterable(paths.values()))
+    if _nothing_changed() and all(_is_untouched(stack, seen) for stack in stacks):
+        states = ask(FileStates, paths=every)
+        wrong = differing(chain.from_iterable(made.values()), states)
+        if not wrong and all(seen.applied[name] == _note(name, seen, states, paths[name]) for name in paths):
+            host.noop("untouched since it was last found as it should be")
+            return
+    expect(FileStates, paths=every)
     expect(ManifestsApplied, parts=[*upstream, *parts])  # mostly the files are as they should be
-    yield from files._inner(
-        [file for stack, answer in zip(stacks, answers, strict=True) for file in stack.files(answer)]
-    )
+    yield from files._inner(list(chain.from_iterable(made.values())))
     applied = ask(ManifestsApplied, parts=[*upstream, *parts])
     if not applied.same:
         for stack in stacks:
@@ -108,15 +120,55 @@ def stacks(stacks: Sequence[Stack], seen: StackObjects, timeout_s: int = 180) ->
                 if each not in applied.restarted
             ),
         )
-    surplus = [one for stack in stacks for one in _surplus(stack, seen)]
+    found = [_surplus(stack, seen) for stack in stacks]
+    surplus = [one for each in found for one in each or ()]
     if surplus:
         yield from pruned(surplus, timeout_s)
     elif applied.same:
         host.noop("in the cluster as it should be")
+        known = None not in found and all(_is_seen(stack, seen) for stack in stacks)
+        if known and host.state.is_executing and _nothing_changed():
+            states = ask(FileStates, paths=every)
+            notes = {stack.folder: _note(stack.name, seen, states, paths[stack.name]) for stack in stacks}
+            with connections.question(host):  # it changes nothing that anybody asks for
+                run_on(host, "; ".join(f"echo {note} > {folder}/{APPLIED}" for folder, note in notes.items()))
 
 
-def _surplus(stack: Stack, seen: StackObjects) -> list[StackObject]:
-    """What the stack has put into the cluster, and has no longer; definitions of kinds stay while it is there."""
+def _nothing_changed() -> bool:
+    """Whether the run has changed nothing anywhere since preflight looked."""
+    metas = (data.operation_meta for operations in host.state.ops.values() for data in operations.values())
+    return not any(meta.is_complete() and meta.did_change() for meta in metas)
+
+
+def _is_seen(stack: Stack, seen: StackObjects) -> bool:
+    """Whether preflight saw all that there is of the stack."""
+    return not seen.error and any(one.stack == stack.name for one in seen.objects)
+
+
+def _is_untouched(stack: Stack, seen: StackObjects) -> bool:
+    """Whether nobody has changed the stack's objects since they were found as they should be."""
+    return _is_seen(stack, seen) and seen.applied.get(stack.name, "").startswith(_states(stack.name, seen))
+
+
+def _states(name: str, seen: StackObjects) -> str:
+    """Another one whenever somebody has changed what is wanted of an object of the stack's, or one comes or goes."""
+    return _digest(f"{one.name} {one.state}" for one in seen.objects if one.stack == name)
+
+
+def _note(name: str, seen: StackObjects, states: Mapping[str, FileState], paths: Iterable[str]) -> str:
+    """What there is of the stack in the cluster, and in the files at `paths`, of which it is made: two digests."""
+    return f"{_states(name, seen)}.{_digest(f'{path} {states[path].sha256}' for path in paths if path in states)}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _surplus(stack: Stack, seen: StackObjects) -> list[StackObject] | None:
+    """What the stack has put into the cluster, and has no longer; definitions of kinds stay while it is there.
+
+    None where nobody can tell what others have written.
+    """
     own = stack.objects
     found = in_cluster_of(
         lambda one: one.stack == stack.name and one.name.kind != "CustomResourceDefinition" and one.name not in own,
@@ -126,7 +178,7 @@ def _surplus(stack: Stack, seen: StackObjects) -> list[StackObject]:
         return found
     label = f"{KUBECTL} label --local --overwrite --filename - {STACK_LABEL}={stack.name} --output {OBJECTS}"
     theirs = ask(ManifestObjects, command=f"{{ {' && echo --- && '.join(_upstream_commands(stack))}; }} | {label}")
-    return [one for one in found if theirs is not None and not is_among(one.name, theirs)]
+    return None if theirs is None else [one for one in found if not is_among(one.name, theirs)]
 
 
 def is_among(name: ObjectName, objects: Collection[ObjectName]) -> bool:

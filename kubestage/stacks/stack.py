@@ -175,6 +175,12 @@ class Stack:
         return [self.namespaces, *self._made, self.filled(answers), self.record]
 
     @property
+    def sources(self) -> list[str]:
+        """The other files of which its objects are made: values of its Secrets, and what others have written."""
+        values = [path for secret in self.secrets for path in secret.keys.values()]
+        return [*values, *(f"{self.upstream_folder(number)}/{DOWNLOADED}" for number in range(len(self.upstream)))]
+
+    @property
     def _made(self) -> list[HostFile]:
         """What kubectl makes Secrets and others' objects by."""
         made = {self.secrets_folder: self._secrets} if self.secrets else {}

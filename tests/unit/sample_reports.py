@@ -149,7 +149,7 @@ def control_plane(
             f"object Node|/{name}|||10.0.0.{number}|True",
             *(f"object {line}" for line in (services + "\n" + nodes).split("\n") if line),
             *(_volume(volume.split("|")) for volume in volumes),
-            *(f"stack_object {one}|Apply" for one in stack_objects),
+            *(f"stack_object {one}|Apply|1|7|{{}}" for one in stack_objects),
             "stack_objects ",
             "",
         ]

@@ -88,12 +88,15 @@ def applying(parts: Sequence[str]) -> str:
 
 
 APPLY = applying(PARTS)
+SOURCES = [f"600 0:0 {'5' * 64} /k/users", f"600 0:0 {'6' * 64} /k/salt"]
 
 
 def on_disk(*there: Stack, of: Sequence[Stack] = BOTH) -> Facts:
     files = {stack.name: stack.files(ANSWERS if stack is PLAIN else {}) for stack in of}
     lines = [f"644 0:0 {file.sha256} {file.path}" for stack in there for file in files[stack.name]]
+    every = [path for stack in of for path in [*(file.path for file in files[stack.name]), *stack.sources]]
     return {
+        fact(FileStates, paths=every): [*lines, *SOURCES],
         fact(FileStates, paths=[file.path for stack in of for file in files[stack.name]]): lines,
         fact(Printed, commands=PLAIN.asked): ["ca Y2E="],
     }
@@ -152,6 +155,50 @@ class TestKept:
             run(stacks.stacks, {**on_disk(), **applied(), **silent}, stacks=BOTH, seen=NOTHING_SEEN)
 
 
+class TestNoted:
+    """What was found as it should be is not compared again until somebody has touched it."""
+
+    def seen(self, state: str = "1 {}", **applied: str) -> StackObjects:
+        one = StackObject("login", "demo/v1", ObjectName("demo", "Login", "", "one"), state)
+        return StackObjects((one,), applied=applied)
+
+    def go(self, seen: StackObjects, *compared: str, facts: Facts | None = None) -> list[str]:
+        answers = {fact(ManifestsApplied, parts=manifest_commands([LOGIN])): compared} if compared else {}
+        return run(stacks.stacks, {**(facts or on_disk(LOGIN, of=[LOGIN])), **answers}, stacks=[LOGIN], seen=seen)
+
+    def noted(self, state: str = "1 {}") -> str:
+        (command,) = self.go(self.seen(state), "exit 0")
+        echo, note, to, path = command.split(" ")
+        assert (echo, to, path) == ("echo", ">", f"{M}/login/applied")
+        return note
+
+    def test_untouched(self) -> None:
+        """Nobody is asked: the fake host would not know the question."""
+        assert self.go(self.seen(login=self.noted())) == []
+
+    def test_an_object_was_touched(self) -> None:
+        note = self.noted()
+        assert self.noted("2 {}") != note
+        assert self.go(self.seen("2 {}", login=note), "exit 1") == [applying(manifest_commands([LOGIN]))]
+
+    def test_an_object_has_gone(self) -> None:
+        gone = StackObjects(applied={"login": self.noted()})
+        assert self.go(gone, "exit 1") == [applying(manifest_commands([LOGIN]))]
+
+    def test_the_value_of_a_secret_is_another(self) -> None:
+        note = self.noted()
+        facts = {
+            asked: [line.replace("5" * 64, "7" * 64) for line in lines]
+            for asked, lines in on_disk(LOGIN, of=[LOGIN]).items()
+        }
+        assert self.go(self.seen(login=note), "exit 1", facts=facts) == [applying(manifest_commands([LOGIN]))]
+
+    def test_not_all_was_seen(self) -> None:
+        note = self.noted()
+        seen = StackObjects(self.seen().objects, "no answer of one kind", {"login": note})
+        assert self.go(seen, "exit 0") == []  # compared, and not noted
+
+
 class TestUpstream:
     """A stack with what others have written: it is on the host already."""
 
@@ -206,7 +253,7 @@ class TestUpstream:
         )
         known = {
             **self.applied("exit 0"),
-            fact(StacksInCluster): ["stack_object mesh|v1|Service|m|web|Apply", "stack_objects "],
+            fact(StacksInCluster): ["stack_object mesh|v1|Service|m|web|Apply|1|7|{}", "stack_objects "],
             fact(ManifestObjects, command=listing): listed,
         }
         told = told_by(stacks.stacks, known, stacks=[self.STACK], seen=seen)

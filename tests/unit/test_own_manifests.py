@@ -117,7 +117,8 @@ def thing(stack: str, name: str, kind: str = "ConfigMap", namespace: str = "web"
 
 def found(*objects: StackObject) -> Facts:
     lines = [
-        f"stack_object {one.stack}|v1|{one.name.kind}|{one.name.namespace}|{one.name.name}|Apply" for one in objects
+        f"stack_object {one.stack}|v1|{one.name.kind}|{one.name.namespace}|{one.name.name}|Apply|1|7|{{}}"
+        for one in objects
     ]
     return {fact(StacksInCluster): [*lines, "stack_objects "]}
 

@@ -12,7 +12,8 @@ from fake_hosts import Facts, Hosts, fact
 from stub_programs import calls, run_with
 
 from kubestage.cluster.control_plane import ControlPlane
-from kubestage.facts.platform_secrets import PlatformSecret, SecretState
+from kubestage.facts.files import FileStates
+from kubestage.facts.platform_secrets import PlatformSecrets
 from kubestage.facts.unknown import Unknown
 from kubestage.operations import platform_secrets
 from kubestage.stacks.platform_secrets import CERTIFICATES, LOGINS, Kept
@@ -20,7 +21,6 @@ from kubestage.stacks.platform_secrets import CERTIFICATES, LOGINS, Kept
 OURS = "/etc/kubernetes/kubestage"
 SECRET = Kept("things", {"a.key": f"{OURS}/pki/a.key", "a.crt": f"{OURS}/pki/a.crt"})
 VALUES = {"a.key": "a secret\nof two lines\n", "a.crt": "no end of line"}
-GET = fact(PlatformSecret, secret=SECRET.name, files=SECRET.files)
 
 
 def sha256(text: str) -> str:
@@ -28,11 +28,11 @@ def sha256(text: str) -> str:
 
 
 def kubectl(stored: Mapping[str, str]) -> str:
-    """One that knows of the Secret alone."""
+    """One that knows of the Secret, and of another."""
     values = {key: base64.b64encode(value.encode()).decode() for key, value in stored.items()}
-    all_of_them = "; ".join(f"echo {key} {value}" for key, value in values.items())
+    all_of_them = "; ".join(["echo other key eA==", *(f"echo things {key} {value}" for key, value in values.items())])
     single = " ".join(f"*'\"{key}\"'*) printf %s {value} ;;" for key, value in values.items())
-    return f'case "$*" in *range*) {all_of_them or ":"} ;; {single} *) exit 1 ;; esac'
+    return f'case "$*" in *range*) {all_of_them} ;; {single} *) exit 1 ;; esac'
 
 
 def put(folder: Path, files: Mapping[str, str]) -> None:
@@ -42,38 +42,38 @@ def put(folder: Path, files: Mapping[str, str]) -> None:
         path.write_text(value)
 
 
-def seen(folder: Path, stored: Mapping[str, str] | str, files: Mapping[str, str]) -> SecretState | Unknown:
+def seen(folder: Path, stored: Mapping[str, str] | str) -> Mapping[str, Mapping[str, str]] | Unknown:
     """What the fact finds; `stored` may be what kubectl fails with."""
-    put(folder, {**files})
     program = f"echo '{stored}' >&2; exit 1" if isinstance(stored, str) else kubectl(stored)
     (folder / "etc/kubernetes").mkdir(parents=True, exist_ok=True)
     (folder / "etc/kubernetes/admin.conf").touch()
-    command = str(PlatformSecret().command(secret=SECRET.name, files=SECRET.files))
+    command = str(PlatformSecrets().command())
     done = run_with(folder, command, {"kubectl": program}, ("/etc/kubernetes",))
     assert done.returncode == 0
     assert not any(line in done.stdout for value in VALUES.values() for line in value.split("\n") if line)
-    return PlatformSecret().process(done.stdout.splitlines())
+    return PlatformSecrets().process(done.stdout.splitlines())
 
 
 class TestFact:
-    def test_both(self, tmp_path: Path) -> None:
+    def test_all_in_one_go(self, tmp_path: Path) -> None:
         sums = {key: sha256(value) for key, value in VALUES.items()}
-        assert seen(tmp_path, VALUES, VALUES) == SecretState(sums, sums)
-
-    def test_some(self, tmp_path: Path) -> None:
-        found = seen(tmp_path, {"a.key": "other"}, {"a.crt": VALUES["a.crt"]})
-        assert found == SecretState({"a.key": sha256("other")}, {"a.crt": sha256(VALUES["a.crt"])})
+        assert seen(tmp_path, VALUES) == {"things": sums, "other": {"key": sha256("x")}}
+        assert [call for call in calls(tmp_path) if "--field-selector type=Opaque" in call] == calls(tmp_path)[:1]
 
     def test_none(self, tmp_path: Path) -> None:
-        assert seen(tmp_path, {}, {}) == SecretState()
+        assert seen(tmp_path, {}) == {"other": {"key": sha256("x")}}
 
     def test_an_api_that_does_not_answer_does_not_say_that_there_is_none(self, tmp_path: Path) -> None:
-        assert seen(tmp_path, "The connection was refused", VALUES) == Unknown("The connection was refused")
+        assert seen(tmp_path, "The connection was refused") == Unknown("The connection was refused")
 
 
 def state(stored: Mapping[str, str], files: Mapping[str, str]) -> Facts:
-    lines = [f"file {key} {sha256(value)}" for key, value in files.items()]
-    return {GET: [*lines, *(f"stored {key} {sha256(value)}" for key, value in stored.items())]}
+    return {
+        fact(PlatformSecrets): [f"things {key} {sha256(value)}" for key, value in stored.items()],
+        fact(FileStates, paths=[*SECRET.files.values()]): [
+            f"600 0:0 {sha256(value)} {SECRET.files[key]}" for key, value in files.items()
+        ],
+    }
 
 
 def told(operation: str, facts: Facts) -> list[str]:

@@ -353,8 +353,8 @@ case "$*" in
         printf '%s\\n' deployments.apps events events.events.k8s.io endpoints; exit ;;
     *"--cache-dir /dev/null/none"*"get deployments.apps,endpoints --all-namespaces --selector kubestage/stack "*)
         echo "Warning: v1 Endpoints is deprecated in v1.33+" >&2
-        echo "stack_object web|apps/v1|Deployment|shop|web|Apply Update"
-        echo "stack_object web|v1|Endpoints|shop|web|"
+        echo "stack_object web|apps/v1|Deployment|shop|web|Apply Update|3|7|{}"
+        echo "stack_object web|v1|Endpoints|shop|web|||8|{}"
         exit ;;
     *) echo "unexpected: $*"; exit 1 ;;
 esac

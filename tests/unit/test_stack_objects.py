@@ -99,12 +99,13 @@ class TestFact:
         return StacksInCluster().process(result.stdout.splitlines())
 
     def test_every_kind_is_asked_for_in_one_go(self, tmp_path: Path) -> None:
-        lines = ["web|apps/v1|Deployment|web|shop|Apply Update", "web|example.com/v1|Shop||one|Apply"]
+        lines = ["web|apps/v1|Deployment|web|shop|Apply Update|3|7|{}", "web|example.com/v1|Shop||one|Apply||8|{}"]
         # What a controller has made of an object, and what a person has copied, have its labels.
-        lines += ["web|v1|Endpoints|web|shop|", "web|v1|ConfigMap|default|copy|Update"]
+        lines += ["web|v1|Endpoints|web|shop|||9|{}", "web|v1|ConfigMap|default|copy|Update||9|{}"]
         found = self.ask(tmp_path, "; ".join(f"echo 'stack_object {line}'" for line in lines))
         shop = thing("example.com/v1", "Shop", "", "one")
         assert found == StackObjects((thing("apps/v1", "Deployment", "web", "shop"), shop))
+        assert [one.state for one in found.objects] == ["3 {}", ".8 {}"]
         asked = calls(tmp_path)[1]
         assert "get deployments.apps,configmaps,shops.example.com --all-namespaces --selector kubestage/stack" in asked
 
@@ -119,7 +120,7 @@ class TestFact:
         assert not StacksInCluster.default().known
 
     def test_one_kind_that_can_not_be_listed(self, tmp_path: Path) -> None:
-        line = "stack_object web|v1|Secret|web|one|Apply"
+        line = "stack_object web|v1|Secret|web|one|Apply||7|{}"
         found = self.ask(tmp_path, f"echo '{line}'; echo 'conversion webhook failed' >&2; exit 1")
         assert found == StackObjects((thing("v1", "Secret", "web", "one"),), "conversion webhook failed")
         assert found.known
@@ -144,7 +145,8 @@ def test_what_a_run_goes_by(report: str, seen: StackObjects) -> None:
 def listed(*objects: StackObject, error: str = "") -> Facts:
     """What StacksInCluster is answered."""
     lines = [
-        f"stack_object {one.stack}|{one.api_version}|{one.name.kind}|{one.name.namespace}|{one.name.name}|Apply"
+        f"stack_object {'|'.join((one.stack, one.api_version, one.name.kind, one.name.namespace, one.name.name))}"
+        "|Apply|1|7|{}"
         for one in objects
     ]
     return {fact(StacksInCluster): [*lines, f"stack_objects {error}"]}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubestage.facts import stack_objects
-from kubestage.facts.host_report.answers import Answers, filled
+from kubestage.facts.answers import Answers, filled
 from kubestage.facts.pressure import PRESSURES
 from kubestage.facts.stack_objects import StackObjects
 from kubestage.kubernetes import ADMIN_CONF, KUBECTL
@@ -138,5 +138,5 @@ def _cluster(said: Answers) -> ClusterReport:
         name, types = line.split("|")
         if short := tuple(word for word in types.split() if word in PRESSURES):
             pressures[name] = short
-    ours = stack_objects.read(said.all("stack_object"), said.one("stack_objects"))
+    ours = stack_objects.read(said.all("stack_object"), said.pairs("stack_applied"), said.one("stack_objects"))
     return ClusterReport(ports, health_ports, nodes, volumes, ours, pressures)
