@@ -257,7 +257,9 @@ class TestUpstream:
             fact(ManifestObjects, command=listing): listed,
         }
         told = told_by(stacks.stacks, known, stacks=[self.STACK], seen=seen)
-        assert ['"name": "web"' in each.stdin for each in told] == [True] * deleted
+        noted = [each.command.endswith("/mesh/applied") for each in told]
+        assert ['"name": "web"' in each.stdin for each in told if each.stdin] == [True] * deleted
+        assert noted == ([True] if listed == ["v1|Service|m|web"] else [False] * deleted)
 
 
 class TestServing:

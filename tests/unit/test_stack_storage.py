@@ -143,7 +143,10 @@ class TestRemoved:
     def go(self, seen: StackObjects, on_disk: bool) -> list[str]:
         facts = {
             fact(Missing, paths=[FOLDER_OF_MANIFESTS]): [FOLDER_OF_MANIFESTS] * (not on_disk),
-            fact(StacksInCluster): ["stack_object storage|v1|Namespace||local-path-storage|Apply", "stack_objects "],
+            fact(StacksInCluster): [
+                "stack_object storage|v1|Namespace||local-path-storage|Apply||7|{}",
+                "stack_objects ",
+            ],
         }
         told = told_by(stacks.no_stack, facts, stack=stack(), seen=seen)
         return [each.command for each in told]
