@@ -8,6 +8,7 @@ from kubestage.checks import reset
 from kubestage.cluster import traces
 from kubestage.cluster.phase import FILES, SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
+from kubestage.facts.packages import REPLACED
 from kubestage.facts.untouched import Untouched
 from kubestage.kubernetes import ENDPOINT_UNIT, LEAVE_UNIT
 from kubestage.operations import apt, kubeadm, systemd, untouched
@@ -98,7 +99,7 @@ def packages(plan: HostPlan) -> None:
         apt.packages_as_they_were(
             was=was,
             ours=traces.PACKAGES,
-            replaced=traces.REPLACED_PACKAGES,
+            replaced=REPLACED,
             timeout_s=plan.settings.timeout_s(300),
             name="Packages",
         )

@@ -7,7 +7,6 @@ from kubestage.facts.apt import SOURCES
 from kubestage.facts.certificates import TRUSTED
 from kubestage.facts.host_report import KUBERNETES_PACKAGES
 from kubestage.facts.host_report.wanted import DOCKER, VOLUMES
-from kubestage.facts.packages import REPLACED
 from kubestage.facts.system import FSTAB, SWAP_SERVICES
 from kubestage.kubernetes import (
     BACKUP_UNIT,
@@ -61,7 +60,6 @@ PACKAGES = (
     *endpoint.PACKAGES,
     *backup.PACKAGES,
 )
-REPLACED_PACKAGES = REPLACED
 # What packages make, and leave.
 USERS, GROUPS = ("haproxy",), ("docker", "haproxy")
 
