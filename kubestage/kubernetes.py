@@ -57,7 +57,8 @@ STATIC_PODS_WORKED = f"{STATIC_PODS_FOLDER}/worked"  # their manifests before a 
 STATIC_PODS_FILES = f"{OURS}/static-pod-files"  # the user's own files for them
 
 # For people: how a host gives up the cluster that it is of, or was to be.
-RESET = f"kubeadm reset --force && rm -rf /etc/cni/net.d {OURS} && systemctl stop {ENDPOINT_UNIT}"
+FORGET_CLUSTER = f"rm -rf /etc/cni/net.d {OURS} && systemctl stop {ENDPOINT_UNIT}"  # what `kubeadm reset` leaves of it
+RESET = f"kubeadm reset --force && {FORGET_CLUSTER}"
 # For a host that is to have a new cluster. `kubeadm reset` leaves the old one's pod network: cni0 keeps its address,
 # with which no pod of the new one could start. There is no quote in it.
 FORGET_POD_NETWORK = (

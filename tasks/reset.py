@@ -41,7 +41,7 @@ def _goes(was: Untouched) -> tuple[list[str], list[str]]:
 
 
 def _data(plan: HostPlan, was: Untouched) -> list[str]:
-    return traces.data(plan.settings, plan.host_settings, not was.had_containerd, not was.had_docker)
+    return traces.data(plan.settings, plan.host_settings, was)
 
 
 @phase(
@@ -98,7 +98,7 @@ def packages(plan: HostPlan) -> None:
     if was := _was(plan):
         apt.packages_as_they_were(
             was=was,
-            ours=traces.PACKAGES,
+            ours=traces.packages(plan.host_settings),
             replaced=REPLACED,
             timeout_s=plan.settings.timeout_s(300),
             name="Packages",

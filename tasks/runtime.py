@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubestage.cluster import traces
 from kubestage.cluster.phase import SYSTEM, phase
 from kubestage.cluster.plan import HostPlan
 from kubestage.facts.packages import REPLACED
@@ -17,7 +18,7 @@ def install(plan: HostPlan) -> None:
     containerd_files = [runtime.containerd_config(settings, own), *runtime.registry_hosts(own)]
     # First of all: the repositories' keys are fetched by HTTPS.
     apt.packages(
-        packages=("ca-certificates", "openssl"), timeout_s=settings.timeout_s(300), name="Programs for certificates"
+        packages=traces.CERTIFICATE_PACKAGES, timeout_s=settings.timeout_s(300), name="Programs for certificates"
     )
     apt.sources(entries=apt_sources.sources(plan), name="apt sources")
     files.files(

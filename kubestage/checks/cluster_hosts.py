@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubestage.facts.host_report import ClusterReport, HostReport
@@ -81,6 +81,10 @@ class ClusterHosts:
         if report.kubelet_conf:
             return bool(self.ca) and report.kubelet_ca == self.ca
         return report.running == JOIN_UNIT
+
+    def are_all(self, names: Collection[str]) -> bool:
+        """Whether `names` are all hosts of the cluster."""
+        return len(names) == len(self.cluster.nodes)
 
     def is_known(self, name: str) -> bool:
         """Whether the cluster may have something of the host: it is a member, or there is a Node of its name."""

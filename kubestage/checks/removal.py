@@ -28,16 +28,7 @@ def _check(state: State) -> Checked:
     leaving = [host.name for host in state.inventory.get_active_hosts()]
     dead = [name for name in leaving if is_unreached(state.inventory.get_host(name))]
     problems = [problem for problem in problems if problem.where not in dead]
-    if len(leaving) == len(hosts.cluster.nodes):  # without --limit, and hardly meant
-        problems.append(
-            Problem(
-                INVENTORY,
-                "all hosts of it would be taken out of their cluster",
-                "name those that are to leave: --limit HOST",
-            )
-        )
-    else:
-        problems += in_the_way(state, hosts, leaving)
+    problems += list(whole(hosts, leaving)) or in_the_way(state, hosts, leaving)
     if problems:
         raise PreflightError("Removal", problems)
     for line in lost(hosts, leaving):
@@ -45,6 +36,16 @@ def _check(state: State) -> Checked:
     for name in dead:
         logger.warning(f"{name} can't be reached: it is taken out of the cluster, and nothing is done on it")
     return checked(state, hosts)
+
+
+def whole(hosts: ClusterHosts, leaving: Collection[str]) -> Iterator[Problem]:
+    """A run without --limit is for all hosts, and hardly meant."""
+    if hosts.are_all(leaving):
+        yield Problem(
+            INVENTORY,
+            "all hosts of it would be taken out of their cluster",
+            "name those that are to leave: --limit HOST",
+        )
 
 
 def in_the_way(state: State, hosts: ClusterHosts, leaving: Collection[str]) -> list[Problem]:

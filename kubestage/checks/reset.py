@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pyinfra import logger
@@ -12,6 +12,7 @@ from pyinfra.api.state import State
 from kubestage.checks import removal
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.checks.preflight import FORCE, WITH_DOCKER, Checked, PreflightError, checked, gather, of_each, once
+from kubestage.checks.runtimes import few
 from kubestage.checks.wanted import folders
 from kubestage.cluster import traces
 from kubestage.cluster.answers import ask
@@ -19,8 +20,6 @@ from kubestage.facts.host_report.wanted import DOCKER
 from kubestage.facts.leftovers import Guests, GuestsFact
 from kubestage.facts.untouched import FULL, Untouched, UntouchedFact
 from kubestage.settings import Problem
-
-_TOLD = 5  # names, at most
 
 
 def check(state: State) -> Checked:
@@ -49,7 +48,7 @@ def _check(state: State) -> Checked:
     if not given.get(WITH_DOCKER):
         guests = {name: answer.guests for name, answer in answers.items()}
         problems += strangers(untouched, guests)
-    whole = len(leaving) == len(hosts.cluster.nodes)
+    whole = hosts.are_all(leaving)
     tells = not whole and not given.get(FORCE) and any(map(hosts.is_known, leaving))
     if tells:
         problems += [
@@ -86,17 +85,12 @@ def strangers(untouched: Mapping[str, Untouched], guests: Mapping[str, Guests]) 
         volumes = [] if was.had_docker else found.volumes
         if containers or volumes:
             parts = {"containers": containers, "volumes": volumes}
-            held = "; ".join(f"{what} {_names(names)}" for what, names in parts.items() if names)
+            held = "; ".join(f"{what} {few(names)}" for what, names in parts.items() if names)
             yield Problem(
                 name,
                 f"Docker and containerd go, which came by a run, and with them what is not the cluster's: {held}",
                 f"take them elsewhere and remove them there; or let them go: --data {WITH_DOCKER}=True",
             )
-
-
-def _names(names: Collection[str]) -> str:
-    more = len(names) - _TOLD
-    return ", ".join(list(names)[:_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def gone(hosts: ClusterHosts, untouched: Mapping[str, Untouched], whole: bool) -> Iterator[str]:
@@ -108,6 +102,6 @@ def gone(hosts: ClusterHosts, untouched: Mapping[str, Untouched], whole: bool) -
             yield f"{name}: no run has touched it, and none does now"
             continue
         yield f"{name}: will be as it was on {was.at[:16].replace('T', ' at ')} UTC; images and logs of containers go"
-        data = traces.data(hosts.common, hosts.cluster.hosts[name], not was.had_containerd, not was.had_docker)
+        data = traces.data(hosts.common, hosts.cluster.hosts[name], was)
         if let_be := [folder for folder in data if was.folders.get(folder) == FULL]:
             yield f"{name}: {', '.join(let_be)} held something then, and will be let be"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kubestage.checks.cluster_hosts import ClusterHosts
 from kubestage.facts.host_report import HostReport
@@ -36,6 +36,10 @@ def _packages(report: HostReport) -> str:
 
 
 def _names(report: HostReport) -> str:
-    more = len(report.containers) - _TOLD
-    shown = (f"{each[:40]}…" if len(each) > 41 else each for each in report.containers[:_TOLD])
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return few([f"{each[:40]}…" if len(each) > 41 else each for each in report.containers])
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of `names`, and how many there are besides."""
+    more = len(names) - _TOLD
+    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")

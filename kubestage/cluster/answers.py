@@ -125,10 +125,11 @@ class _Answers:
         """See expect()."""
         if question.key in self._known[host.name] or not connections.is_kept(host):
             return
-        if self._collected is None:
+        if self._collected is not None:
+            if host.name == self._collecting:
+                self._collected.append(question)
+        elif host.state.is_executing:  # before, all is foretold
             self._expected[host.name].append(question)
-        elif host.name == self._collecting:
-            self._collected.append(question)
 
     def foretell(self, host: Host, work: Callable[[], None]) -> None:
         """See foretell()."""

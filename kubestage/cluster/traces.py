@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from kubestage.checks.wanted import folders as of_uses
+from kubestage.checks.wanted import packages as pinned
 from kubestage.facts.apt import SOURCES
 from kubestage.facts.certificates import TRUSTED
-from kubestage.facts.host_report import KUBERNETES_PACKAGES
 from kubestage.facts.host_report.wanted import DOCKER, VOLUMES
 from kubestage.facts.system import FSTAB, SWAP_SERVICES
+from kubestage.facts.untouched import Untouched
 from kubestage.kubernetes import (
     BACKUP_UNIT,
     BACKUPS,
@@ -50,16 +51,7 @@ REPLACED_FILES = ("/etc/hostname", runtime.CONTAINERD_CONFIG, runtime.DOCKER_CON
 MARKED_FILES = {f"{CERTS_D}/*/hosts.toml": runtime.MIRROR_MARK}
 COMMENTED_FILES = (FSTAB, "/etc/apt/sources.list", "/etc/apt/sources.list.d/*")
 
-PACKAGES = (
-    "ca-certificates",
-    "openssl",
-    "containerd.io",
-    "docker-ce",
-    "docker-ce-cli",
-    *KUBERNETES_PACKAGES,
-    *endpoint.PACKAGES,
-    *backup.PACKAGES,
-)
+CERTIFICATE_PACKAGES = ("ca-certificates", "openssl")
 # What packages make, and leave.
 USERS, GROUPS = ("haproxy",), ("docker", "haproxy")
 
@@ -108,20 +100,25 @@ def docker_folders(settings: ClusterSettings, own: HostSettings) -> list[str]:
     return ["/etc/docker", of_uses(settings, own)[DOCKER], "/run/docker", "/run/docker.sock"]
 
 
-def data(settings: ClusterSettings, own: HostSettings, containerd: bool, docker: bool) -> list[str]:
-    """The folders that go with a cluster, those of `containerd` and of `docker` among them."""
+def data(settings: ClusterSettings, own: HostSettings, was: Untouched) -> list[str]:
+    """The folders that go with a cluster; those of containerd and Docker only where they were not there before."""
     return [
         *KUBERNETES_FOLDERS,
         of_uses(settings, own)[VOLUMES],
-        *(CONTAINERD_FOLDERS if containerd else ()),
-        *(docker_folders(settings, own) if docker else ()),
+        *(() if was.had_containerd else CONTAINERD_FOLDERS),
+        *(() if was.had_docker else docker_folders(settings, own)),
     ]
 
 
 def folders(settings: ClusterSettings, own: HostSettings) -> list[str]:
     """All that a run, or a program of its, may make, or put something into."""
-    trees = data(settings, own, containerd=True, docker=True)
+    trees = data(settings, own, Untouched())
     return [*trees, *parents((*trees, *FILES, *REPLACED_FILES))]
+
+
+def packages(own: HostSettings) -> list[str]:
+    """The names of the packages that a run installs."""
+    return [*CERTIFICATE_PACKAGES, *pinned(own), *endpoint.PACKAGES, *backup.PACKAGES]
 
 
 def sysctls(own: HostSettings) -> list[str]:

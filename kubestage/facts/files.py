@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, Lines
 
 
 @dataclass(frozen=True)
@@ -76,36 +76,22 @@ def text_of(content: str) -> str:
     return base64.b64decode(content, validate=True).decode(errors="surrogateescape")
 
 
-class Missing(Fact[list[str]]):
+class Missing(Lines):
     """Those of `paths` at which there is nothing."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self, paths: Sequence[str]) -> str:
         names = " ".join(shlex.quote(path) for path in paths)
         return f'for f in {names}; do if ! test -e "$f"; then echo "$f"; fi; done'
 
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)
-
 
 COMMENT = "# kubestage: "  # before a line that a run has switched off
 
 
-class Commented(Fact[list[str]]):
+class Commented(Lines):
     """The files of `paths`, which may be patterns, that have a line with COMMENT before it."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self, paths: Sequence[str]) -> str:
         return f"grep -l '^{COMMENT}' {' '.join(paths)} 2>/dev/null || true"
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)
 
 
 class EmptyFolder(Fact[bool]):

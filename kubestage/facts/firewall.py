@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, Lines
 
 # Debian's and Ubuntu's names: both families of addresses, each by the kernel's old and by its new tables.
 PROGRAMS = ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy")
@@ -31,29 +31,15 @@ class Rules(Fact[dict[str, list[str]]]):
         return rules
 
 
-class NftTables(Fact[list[str]]):
+class NftTables(Lines):
     """The tables of nftables: "ip kube-proxy". Those of iptables are among them."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self) -> str:
         return "if command -v nft >/dev/null; then nft list tables | sed -n 's/^table //p'; fi"
 
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)
 
-
-class Links(Fact[list[str]]):
+class Links(Lines):
     """The names of network links, and of network namespaces, with "netns " before those."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self) -> str:
         return "ls /sys/class/net; ls /run/netns 2>/dev/null | sed 's/^/netns /'"
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)

@@ -74,3 +74,14 @@ class Fact(FactBase[T]):
         except ValueError as error:
             raise FactProcessError(f"{self.name}: {error}") from None
         return self.parse(lines) if lines else self.default()
+
+
+class Lines(Fact[list[str]]):
+    """A fact that is the lines of its command's output; none where there are none."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def parse(self, output: Sequence[str]) -> list[str]:
+        return list(output)

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from kubestage.certificates import pem
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, Lines
 from kubestage.facts.unknown import Unknown, or_unknown, unknown
 from kubestage.kubernetes import (
     ADMIN_CONF,
@@ -265,15 +265,8 @@ class NodeVolumes(Fact[dict[str, str] | Unknown]):
         return unknown(lines) or dict(line.split()[1:3] for line in lines)
 
 
-class ImagesPresent(Fact[list[str]]):
+class ImagesPresent(Lines):
     """Names of the images that containerd has for Kubernetes."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self) -> str:
         return "ctr --namespace k8s.io images list --quiet 2>/dev/null || true"
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)

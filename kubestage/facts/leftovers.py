@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, Lines
 
 
 @dataclass
@@ -120,15 +120,8 @@ class WorkFact(Fact[Work]):
         return Work(of["unit"], of["shim"], of["mount"])
 
 
-class Namespaces(Fact[list[str]]):
+class Namespaces(Lines):
     """containerd's namespaces; none where it does not answer."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self) -> str:
         return "ctr namespaces list --quiet 2>/dev/null || true"
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubestage.facts.files import text_of
-from kubestage.facts.framed import Fact
+from kubestage.facts.framed import Fact, Lines
 from kubestage.host_file import HostFile
 
 
@@ -42,7 +42,7 @@ class Sysctls(Fact[dict[str, str]]):
         return {name: " ".join(value.split()) for name, _, value in pairs}
 
 
-class LoadedModules(Fact[list[str]]):
+class LoadedModules(Lines):
     """Those of `modules` that the kernel has, loaded or built in.
 
     Built-in modules without parameters have no folder in /sys/module, and a container has no modules.builtin to look
@@ -54,18 +54,11 @@ class LoadedModules(Fact[list[str]]):
         "br_netfilter": "test -d /proc/sys/net/bridge",
     }
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
     def ask(self, modules: Sequence[str]) -> str:
         return "; ".join(
             f"if test -d /sys/module/{module} || {self.EFFECTS.get(module, 'false')}; then echo {module}; fi"
             for module in modules
         )
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)
 
 
 # What puts swap on at boot without a swap unit: Debian's and Ubuntu's packages zram-tools, zram-config, dphys-swapfile
@@ -119,32 +112,18 @@ class Swap(Fact[SwapState]):
         return SwapState(tuple(found["in_use"]), tuple(found["unit"]), fstab)
 
 
-class IdleModules(Fact[list[str]]):
+class IdleModules(Lines):
     """Those of the loaded modules `names` that nothing uses."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self, names: Sequence[str]) -> str:
         return f'awk \'$3 == 0 && " {" ".join(names)} " ~ " " $1 " " {{ print $1 }}\' /proc/modules 2>/dev/null || true'
 
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)
 
-
-class Accounts(Fact[list[str]]):
+class Accounts(Lines):
     """Those of `users` and `groups` that are there: "user NAME", "group NAME"."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def ask(self, users: Sequence[str], groups: Sequence[str]) -> str:
         return (
             f"for name in {' '.join(users)}; do if getent passwd $name >/dev/null; then echo user $name; fi; done; "
             f"for name in {' '.join(groups)}; do if getent group $name >/dev/null; then echo group $name; fi; done"
         )
-
-    def parse(self, output: Sequence[str]) -> list[str]:
-        return list(output)

@@ -110,6 +110,7 @@ class UntouchedFact(Fact[Untouched]):
         for line in said.all("file"):
             path, mode, content = f"{line} ".split(" ")[:3]
             files[path] = HostFile(path, text_of(content), mode)
+        sysctls = (line.partition(" ") for line in said.all("sysctl"))  # the value of one may be empty
         return Untouched(
             at=said.one("at"),
             hostname=said.first("hostname"),
@@ -117,7 +118,7 @@ class UntouchedFact(Fact[Untouched]):
             automatic=frozenset(said.all("auto")),
             units=said.pairs("unit"),
             active=frozenset(said.all("active")),
-            sysctls={name: " ".join(value.split()) for name, _, value in _partitioned(said.all("sysctl"))},
+            sysctls={name: " ".join(value.split()) for name, _, value in sysctls},
             modules=frozenset(said.all("module")),
             swaps=tuple(said.all("swap")),
             users=frozenset(said.all("user")),
@@ -126,7 +127,3 @@ class UntouchedFact(Fact[Untouched]):
             files=files,
             folders=said.pairs("folder"),
         )
-
-
-def _partitioned(lines: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [line.partition(" ") for line in lines]

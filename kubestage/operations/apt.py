@@ -22,6 +22,7 @@ from kubestage.operations.files import download_command, files
 
 # Our configuration files are there before the package.
 _APT = "apt-get -q -o Dpkg::Options::=--force-confold"
+_INSTALL = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
 # Only our own source's list is read anew; the others' are kept.
 _OURS_ALONE = f"-o Dir::Etc::sourcelist={SOURCES} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
 # By itself apt says that all is well when a list could not be had, or was not signed by the key.
@@ -154,7 +155,6 @@ def pinned_packages(
     ):
         host.noop(f"installed and held: {', '.join(packages)}")
         return
-    install = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
     surplus = [name for name in replaced if name in states]
     # "NAME-" takes it away: apt does so by itself only where one is said to conflict with the other.
     wanted = " ".join([*(f"{name}={version}" for name, version in packages.items()), *(f"{name}-" for name in surplus)])
@@ -166,9 +166,9 @@ def pinned_packages(
         _free(timeout_s),
         "free dpkg --force-confold --configure -a &&",
         f'{{ {update} || {{ had=$({keys}); {renew} test "$({keys})" != "$had" && {update}; }}; }} &&',
-        f"if ! files=$({install} --print-uris -qq {wanted} 2>/dev/null) ||",
+        f"if ! files=$({_INSTALL} --print-uris -qq {wanted} 2>/dev/null) ||",
         f'echo "$files" | grep . | grep -qvF {ours}; then {_UPDATE_ALL}; fi &&',
-        f"free {install} {wanted} && free apt-mark hold {' '.join(packages)}",
+        f"free {_INSTALL} {wanted} && free apt-mark hold {' '.join(packages)}",
     )
     others = [name for name, version in packages.items() if name in states and states[name].version != version]
     if in_turn and others and host.state.is_executing:
@@ -233,9 +233,8 @@ def packages_as_they_were(
     if came:
         steps.append(f"free apt-mark auto {' '.join(came)} && {{ {_PURGE}; }}")
     if lost:
-        install = f"{_APT} -y --no-install-recommends --allow-downgrades --allow-change-held-packages install"
         exactly = " ".join(f"{name}={was.packages[name].version}" for name in lost)
-        steps.append(f"{{ {_UPDATE_ALL}; free {install} {exactly} || free {install} {' '.join(lost)}; }}")
+        steps.append(f"{{ {_UPDATE_ALL}; free {_INSTALL} {exactly} || free {_INSTALL} {' '.join(lost)}; }}")
     if lost and (automatic := [name for name in lost if name in was.automatic]):
         steps.append(f"free apt-mark auto {' '.join(automatic)}")
     if hold:

@@ -34,6 +34,7 @@ from kubestage.kubernetes import (
     DISCOVERY,
     ENDPOINT_CA,
     ENDPOINT_UNIT,
+    FORGET_CLUSTER,
     FORGET_POD_NETWORK,
     INIT_UNIT,
     INITIALIZED,
@@ -372,7 +373,7 @@ def no_membership(alone: bool = False) -> Generator[StringCommand, None, None]:
     """
     state = ask(Kubeadm)
     if state.admin_conf or state.kubelet_conf or state.debris or state.running == LEAVE_UNIT:
-        reset = RESET.replace("--force", "--force --skip-phases remove-etcd-member", 1) if alone else RESET
+        reset = f"kubeadm reset --force --skip-phases remove-etcd-member && {FORGET_CLUSTER}" if alone else RESET
         yield in_unit(LEAVE_UNIT, f"{reset} && {FORGET_POD_NETWORK}")
     else:
         host.noop("is of no cluster")

@@ -62,11 +62,12 @@ class _State:
 
 def _state(control_plane: ControlPlane, secret: Kept) -> _State:
     """Of a run that looks ahead at an API that does not answer: nothing is there, nothing is to be done."""
-    expect(FileStates, paths=[*secret.files.values()])
+    paths = list(secret.files.values())
+    expect(FileStates, paths=paths)
     stored = control_plane.ask(PlatformSecrets)
     if isinstance(stored, Unknown):
         return _State()
-    files = ask(FileStates, paths=[*secret.files.values()])
+    files = ask(FileStates, paths=paths)
     present = {key: files[path].sha256 for key, path in secret.files.items() if path in files}
     return _State(stored.get(secret.name, {}), present)
 

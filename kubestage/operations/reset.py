@@ -17,6 +17,7 @@ from kubestage.cluster.answers import ask
 from kubestage.cluster.operation import operation
 from kubestage.facts.firewall import Links, NftTables, Rules
 from kubestage.facts.leftovers import Namespaces, Work, WorkFact
+from kubestage.facts.units import UnitStates
 from kubestage.facts.untouched import Untouched
 
 DOCKER_UNITS = ("docker.socket", "docker.service")
@@ -61,7 +62,9 @@ def _no_containers(namespace: str) -> str:
 @operation()
 def no_docker_containers() -> Generator[StringCommand, None, None]:
     """Make Docker have no container; it has to be at work for that."""
-    if ask(WorkFact, units=DOCKER_UNITS[1:], namespaces=("moby",), folders=("/run/docker",)).units:
+    docker = DOCKER_UNITS[-1]
+    state = ask(UnitStates, units={docker: ()}).get(docker)
+    if state and state.active:
         yield StringCommand('for id in $(docker ps --all --quiet); do docker rm --force "$id" >/dev/null || exit; done')
     else:
         host.noop("Docker is not at work")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,18 @@ def deploy(*flags: str, inventory: str = INVENTORY, script: str = "deploy.py", *
     assert results["totals"]["no_change"] > 0, results["totals"]
     changed = {one["name"]: sorted(one["success"]) for one in results["operations"] if one["success"]}
     return Run(changed, results["totals"], result.stderr)
+
+
+def killed_once(reached: Callable[[], bool], *flags: str, script: str) -> None:
+    """Run a script, and kill it (SIGKILL) as soon as what it does has `reached` that; it has to be at work then."""
+    argv, silent = deploy_command(*flags, script=script), subprocess.DEVNULL
+    run = subprocess.Popen(argv, cwd=CHECKOUT, env=environment(), stdout=silent, stderr=silent)
+    try:
+        assert wait_until(lambda: run.poll() is not None or reached(), WITHIN_S, 0.2)
+        assert run.poll() is None
+    finally:
+        run.kill()
+        run.wait()
 
 
 def round_trips(folder: Path) -> dict[str, int]:

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,8 @@ from tests.lab.commands import (
     WITHIN_S,
     control_planes,
     deploy,
-    deploy_command,
     deploy_refused,
-    environment,
+    killed_once,
     kubectl,
     kubectl_json,
     lab,
@@ -174,20 +172,8 @@ def test_all_hosts_are_lost(control_plane_hosts: int, before: Before) -> None:
 
 
 def restored(before: Before) -> None:
-    first = subprocess.Popen(
-        deploy_command(*before.restore(), script="restore.py"),
-        cwd=CHECKOUT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        at_work = "test -e /etc/kubernetes/manifests/etcd.yaml && echo yes || true"
-        assert wait_until(lambda: first.poll() is not None or on("cp1", at_work) == "yes", WITHIN_S, 0.5)
-        assert first.poll() is None
-    finally:
-        first.kill()
-        first.wait()
+    at_work = "test -e /etc/kubernetes/manifests/etcd.yaml && echo yes || true"
+    killed_once(lambda: on("cp1", at_work) == "yes", *before.restore(), script="restore.py")
     began = time.monotonic()
     run = deploy(*before.restore(), script="restore.py")
     print(f"the second run: {time.monotonic() - began:.1f} s")

@@ -5,19 +5,14 @@ One of a cluster that goes on; one that a run has hardly begun with; all of them
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from lab.definition import CHECKOUT
-from lab.host_processes import wait_until
 from tests.lab.commands import (
-    WITHIN_S,
     deploy,
-    deploy_command,
     deploy_refused,
-    environment,
+    killed_once,
     kubectl_json,
     lab,
     on,
@@ -123,20 +118,8 @@ def test_one_of_a_cluster_that_goes_on(before: dict[str, Seen]) -> None:
 
 
 def test_all_of_them_by_a_run_that_is_killed(before: dict[str, Seen]) -> None:
-    first = subprocess.Popen(
-        deploy_command(script=RESET),
-        cwd=CHECKOUT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        there = "test -e /usr/bin/kubelet && echo yes || true"
-        assert wait_until(lambda: first.poll() is not None or on("w1", there) == "", WITHIN_S, 0.2)
-        assert first.poll() is None
-    finally:
-        first.kill()
-        first.wait()
+    there = "test -e /usr/bin/kubelet && echo yes || true"
+    killed_once(lambda: on("w1", there) == "", script=RESET)
     assert deploy(script=RESET).changed
     for host in HOSTS:
         compare(host, before[host])

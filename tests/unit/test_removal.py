@@ -42,11 +42,16 @@ def living(*volumes: tuple[str, str]) -> ClusterHosts:
 
 
 def refused(found: ClusterHosts, *leaving: str) -> list[str]:
-    return [str(problem) for problem in removal.chosen(found, leaving)]
+    return [str(problem) for problem in list(removal.whole(found, leaving)) or removal.chosen(found, leaving)]
 
 
 def test_a_worker_may_go() -> None:
     assert refused(living(), "w1") == []
+
+
+def test_all_of_them_is_hardly_meant() -> None:
+    (problem,) = refused(living(), "cp1", "w1")
+    assert "--limit HOST" in problem
 
 
 def test_the_last_control_plane_stays() -> None:
